@@ -1,0 +1,30 @@
+/** One committed event of a stream. Sequences of a stream are 1, 2, 3 … without gaps. */
+export interface JournalEvent {
+  readonly stream: string;
+  readonly sequence: number;
+  /** Milliseconds since 1970, stamped by the journal. */
+  readonly timeMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Streams of events, one writer at a time by arithmetic: an append names the sequence it expects to be the last, and
+ * anything else is refused. That fence, not a lease, is what gives one job one result.
+ */
+export interface Journal {
+  /**
+   * Appends events after `expected` (0 for a new stream), all or none; resolves to the new last sequence.
+   * Errors: `aborted` when the stream's last sequence is another (fold again, decide again); `resource_exhausted`
+   * when the disk or the budget is full (nothing was written).
+   */
+  append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number>;
+  /** Events after `after` in order; empty for an unknown stream. */
+  read(stream: string, after?: number): Promise<readonly JournalEvent[]>;
+  /** Every event of the streams under `prefix` from now on, or after `after` of one stream first. Ends with the signal. */
+  follow(stream: string, after: number, signal: AbortSignal): AsyncIterable<JournalEvent>;
+  /** Names of streams under a prefix, in order of creation, at most `limit`, after the name `after`. */
+  streams(prefix: string, limit: number, after?: string): Promise<readonly string[]>;
+  remove(stream: string): Promise<void>;
+  bytes(): Promise<number>;
+  close(): Promise<void>;
+}
