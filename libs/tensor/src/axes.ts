@@ -1,5 +1,5 @@
 /**
- * The closed vocabulary of axis names. Tidy reads every `[a, b]` in a comment of `libs/` against it, and `bindAxes`
+ * The closed vocabulary of axis names. Tidy reads every shape in a comment of `libs/` against it, and `bindAxes`
  * takes nothing else: a misspelt axis does not compile.
  */
 export const AXES = [

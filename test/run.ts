@@ -1,0 +1,124 @@
+// Runs the tiers of the pyramid and closes with what ran, how long it took, and what could not run.
+//   npm test [-- --quick] [-- --tiers unit,laws] [-- --name PATTERN]
+
+import { spawn } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Tally } from './tally-reporter.ts';
+import { TIERS, type Tier } from './tiers.ts';
+
+/** A tier that has not ended after this long hangs; the longest one is meant to take five minutes. */
+const TIER_TIMEOUT_MS = 25 * 60_000;
+
+interface Outcome {
+  readonly tier: Tier;
+  readonly seconds: number;
+  readonly files: number;
+  readonly exit: number;
+  readonly tally: Tally;
+}
+
+const NOTHING: Tally = { passed: 0, failed: 0, skips: [], slowest: [] };
+
+function filesOf(tier: Tier): string[] {
+  const except = new Set(globSync([...(tier.except ?? [])]));
+  return globSync([...tier.files], { exclude: (name) => name === 'node_modules' })
+    .filter((file) => !except.has(file))
+    .sort();
+}
+
+async function runTier(tier: Tier, name: string | undefined): Promise<Outcome> {
+  const files = filesOf(tier);
+  const started = performance.now();
+  if (files.length === 0) return { tier, seconds: 0, files: 0, exit: 0, tally: NOTHING };
+  const scratch = mkdtempSync(join(tmpdir(), 'heddle-test-'));
+  const tallyFile = join(scratch, 'tally.json');
+  const args = [
+    '--disable-warning=ExperimentalWarning',
+    '--test',
+    `--test-concurrency=${tier.concurrency}`,
+    '--test-reporter=spec',
+    '--test-reporter-destination=stdout',
+    `--test-reporter=${new URL('./tally-reporter.ts', import.meta.url).href}`,
+    `--test-reporter-destination=${tallyFile}`,
+    ...(name === undefined ? [] : [`--test-name-pattern=${name}`]),
+    ...files,
+  ];
+  const exit = await new Promise<number>((resolve) => {
+    const child = spawn(process.execPath, args, {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      timeout: TIER_TIMEOUT_MS,
+    });
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+  let tally = NOTHING;
+  try {
+    tally = JSON.parse(readFileSync(tallyFile, 'utf8')) as Tally;
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  return { tier, seconds: (performance.now() - started) / 1000, files: files.length, exit, tally };
+}
+
+/** Names in `test/QUARANTINES.md`: lines `- NAME — COMMAND THAT FAILED`. */
+function quarantined(): readonly string[] {
+  return readFileSync(new URL('./QUARANTINES.md', import.meta.url), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('- '))
+    .map((line) => line.slice(2).split(' — ')[0]?.trim() ?? '');
+}
+
+function close(outcomes: readonly Outcome[]): number {
+  const strict = process.env['HEDDLE_TEST_STRICT'] === '1';
+  const allowed = quarantined();
+  const skips = outcomes.flatMap((o) => o.tally.skips);
+  const excuse = process.env['HEDDLE_TEST_EXCUSE'];
+  const unexcused = skips.filter(
+    ({ name, reason }) =>
+      !allowed.some((test) => name.includes(test)) &&
+      !(excuse !== undefined && reason.includes(excuse)),
+  );
+  const broken = outcomes.filter((o) => o.exit !== 0 || o.tally.failed > 0);
+  const lines = ['', '── tiers ──'];
+  for (const { tier, seconds, files, exit, tally } of outcomes) {
+    const state = exit === 0 ? 'ok' : 'FAILED';
+    const counts = `${String(tally.passed).padStart(5)} passed ${String(tally.failed).padStart(3)} failed`;
+    const where = `${String(files).padStart(4)} files`;
+    lines.push(
+      `${tier.name.padEnd(11)} ${state.padEnd(6)} ${seconds.toFixed(1).padStart(7)} s ${where} ${counts} ${String(tally.skips.length).padStart(3)} skipped   ${tier.promise}`,
+    );
+  }
+  for (const skip of skips) lines.push(`skipped: ${skip.name}: ${skip.reason}`);
+  if (strict) for (const skip of unexcused) lines.push(`not in QUARANTINES.md: ${skip.name}`);
+  const passed = outcomes.reduce((sum, o) => sum + o.tally.passed, 0);
+  const failed = outcomes.reduce((sum, o) => sum + o.tally.failed, 0);
+  lines.push('', `${passed} passed, ${failed} failed, ${skips.length} skipped`, '');
+  process.stdout.write(lines.join('\n'));
+  if (passed === 0) return 1;
+  return broken.length > 0 || (strict && unexcused.length > 0) ? 1 : 0;
+}
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    tiers: { type: 'string' },
+    name: { type: 'string' },
+  },
+});
+const wanted = values.tiers?.split(',');
+const unknown = wanted?.filter((name) => !TIERS.some((tier) => tier.name === name)) ?? [];
+if (unknown.length > 0) {
+  process.stderr.write(
+    `no tier ${unknown.join(', ')}; there are ${TIERS.map((t) => t.name).join(', ')}\n`,
+  );
+  process.exit(2);
+}
+const outcomes: Outcome[] = [];
+for (const tier of TIERS) {
+  if (wanted ? !wanted.includes(tier.name) : values.quick && !tier.quick) continue;
+  process.stdout.write(`\n── ${tier.name}: ${tier.promise} ──\n`);
+  outcomes.push(await runTier(tier, values.name));
+}
+process.exitCode = close(outcomes);

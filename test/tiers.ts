@@ -1,0 +1,81 @@
+/** One step of the pyramid: which files, what they need beyond npm, and how long the tier may take. */
+export interface Tier {
+  readonly name: string;
+  readonly files: readonly string[];
+  readonly except?: readonly string[];
+  /** Part of `npm run test:quick`. */
+  readonly quick: boolean;
+  /** Test files at a time; 1 where a tier measures memory, kills processes or wants both cores. */
+  readonly concurrency: number;
+  readonly promise: string;
+}
+
+const ROOMS = '{libs,services}/**';
+
+/** In the order in which they run: what fails fast and says most comes first. */
+export const TIERS: readonly Tier[] = [
+  {
+    name: 'tidy',
+    files: ['test/tidy/**/*.test.ts'],
+    quick: true,
+    concurrency: 2,
+    promise: 'rooms, vendors’ doors, names, sizes, types, lint, contracts',
+  },
+  {
+    name: 'unit',
+    files: [`${ROOMS}/*.test.ts`],
+    except: [`${ROOMS}/*.{laws,golden,contract}.test.ts`],
+    quick: true,
+    concurrency: 2,
+    promise: 'each pure function, each transition',
+  },
+  {
+    name: 'laws',
+    files: [`${ROOMS}/*.laws.test.ts`],
+    quick: true,
+    concurrency: 2,
+    promise: 'the equations that would be false if the code were broken',
+  },
+  {
+    name: 'golden',
+    files: [`${ROOMS}/*.golden.test.ts`, 'test/golden/**/*.test.ts'],
+    quick: true,
+    concurrency: 2,
+    promise: 'agrees with independent implementations',
+  },
+  {
+    name: 'contract',
+    files: [`${ROOMS}/*.contract.test.ts`],
+    quick: false,
+    concurrency: 2,
+    promise: 'all implementations of a port behave alike',
+  },
+  {
+    name: 'simulation',
+    files: ['test/simulation/**/*.test.ts'],
+    quick: false,
+    concurrency: 2,
+    promise: 'no lost, doubled or hung job under crash, duplicate, delay, reorder',
+  },
+  {
+    name: 'cluster',
+    files: ['test/cluster/**/*.test.ts'],
+    quick: false,
+    concurrency: 1,
+    promise: 'real processes, real wire, kill -9',
+  },
+  {
+    name: 'fuzz',
+    files: ['test/fuzz/**/*.test.ts'],
+    quick: false,
+    concurrency: 2,
+    promise: 'damaged files and requests get typed errors',
+  },
+  {
+    name: 'examples',
+    files: ['test/examples/**/*.test.ts'],
+    quick: false,
+    concurrency: 1,
+    promise: 'the examples run and end as they say',
+  },
+];
