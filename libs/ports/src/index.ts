@@ -11,6 +11,7 @@ export type {
   RunOptions,
   Step,
 } from './engine.ts';
+export { decodeOutcome, encodeOutcome, type JobArtifact, type JobOutcome } from './job-result.ts';
 export type { Journal, JournalEvent } from './journal.ts';
 export type {
   Clock,
@@ -25,4 +26,28 @@ export type {
   TokenizeOptions,
   Tokenizer,
 } from './platform.ts';
+export type {
+  BidiStream,
+  CallContext,
+  CallOptions,
+  Client,
+  Handlers,
+  Init,
+  ServerStream,
+  Unary,
+} from './rpc.ts';
+export type { Clients, ContractHandlers, ContractName, Contracts, Service } from './service.ts';
+export {
+  CHUNK_BYTES,
+  CHUNK_BYTES_MAX,
+  dtypeOf,
+  elementType,
+  fromInline,
+  type LabelledTensor,
+  TensorCollector,
+  type TensorLabel,
+  type TensorPart,
+  tensorParts,
+  toInline,
+} from './tensor-stream.ts';
 export type { DeadLetter, Delivery, PullOptions, WorkQueue } from './work-queue.ts';

@@ -1,0 +1,56 @@
+/**
+ * `npm run gen [-- --check]`: proto/heddle → the descriptor set that gRPC loads and reflection serves, and the
+ * TypeScript types of its messages and services. With --check nothing is written; a difference exits 1.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { generateIdempotency, generateTypes } from './generate-types.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const DESCRIPTORS = 'libs/adapters/src/grpc/gen/heddle.binpb';
+
+function buf(...args: string[]): Buffer {
+  const manifest = createRequire(import.meta.url).resolve('@bufbuild/buf/package.json');
+  const script = join(manifest, '..', 'bin', 'buf');
+  return execFileSync(process.execPath, [script, ...args], { cwd: ROOT, maxBuffer: 2 ** 26 });
+}
+
+function outputs(): Map<string, Uint8Array> {
+  const files = new Map<string, Uint8Array>();
+  files.set(DESCRIPTORS, buf('build', '--exclude-source-info', '--output', '-#format=binpb'));
+  const commented = JSON.parse(buf('build', '--output', '-#format=json').toString());
+  const encoder = new TextEncoder();
+  for (const [name, text] of generateTypes(commented)) {
+    files.set(`libs/ports/src/proto/gen/${name}.ts`, encoder.encode(text));
+  }
+  files.set('libs/adapters/src/grpc/gen/idempotency.ts', encoder.encode(generateIdempotency(commented)));
+  return files;
+}
+
+function read(path: string): Uint8Array | undefined {
+  try {
+    return readFileSync(join(ROOT, path));
+  } catch {
+    return undefined;
+  }
+}
+
+const check = process.argv.includes('--check');
+buf('lint');
+let stale = 0;
+for (const [path, bytes] of outputs()) {
+  const old = read(path);
+  if (old !== undefined && Buffer.compare(old, bytes) === 0) continue;
+  stale++;
+  if (check) console.error(`${path} is not what proto/ says: run \`npm run gen\` and commit it`);
+  else {
+    writeFileSync(join(ROOT, path), bytes);
+    console.log(`wrote ${path}`);
+  }
+}
+if (check && stale > 0) process.exitCode = 1;
+else if (stale === 0) console.log('generated files are up to date');
