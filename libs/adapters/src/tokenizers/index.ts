@@ -1,0 +1,1 @@
+export { createTokenizer, loadTokenizer, type TokenizerTexts } from './tokenizer.ts';
