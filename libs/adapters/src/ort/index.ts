@@ -1,0 +1,1 @@
+export { OrtEngine, type OrtEngineOptions } from './engine.ts';

@@ -1,0 +1,226 @@
+import { isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { OperationError, present } from '@heddle/core';
+import type { Provider } from '@heddle/ports';
+import type { Tensor } from '@heddle/tensor';
+import * as ort from 'onnxruntime-node';
+import { ERROR_TEXT_MAX, STEPS_AHEAD_MAX } from './limits.ts';
+import type {
+  FromWorker,
+  Refusal,
+  RunMessage,
+  ToWorker,
+  WireOutputs,
+  WireProgram,
+  WireStep,
+  WorkerSetup,
+} from './protocol.ts';
+import { fetchesOf, isReference, lastReads, outputKey } from './run-plan.ts';
+import { SessionCache } from './session-cache.ts';
+import { fromOrt, toOrt } from './values.ts';
+
+/**
+ * The thread that owns ONNX Runtime. `session.run` is synchronous native code behind a Promise, so this thread hears
+ * nothing while a step runs; between steps it looks at the shared cancel flag and reads its messages.
+ */
+
+const setup = workerData as WorkerSetup;
+// What goes wrong is thrown, with its words; the native log would repeat it on stderr.
+ort.env.logLevel = 'fatal';
+
+/** What ONNX Runtime and V8 say when memory, not the program, is the trouble. */
+const OUT_OF_MEMORY =
+  /failed to allocate|bad_alloc|bad allocation|out of memory|allocation failed|invalid (typed array|array buffer) length|integer overflow/i;
+
+function sessionOptions(provider: Provider): ort.InferenceSession.SessionOptions {
+  return {
+    executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+    intraOpNumThreads: setup.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    // One arena per session would keep the peak of every segment; malloc keeps one for all of them.
+    enableCpuMemArena: provider !== 'cpu',
+  };
+}
+
+async function open(program: WireProgram, provider: Provider): Promise<ort.InferenceSession> {
+  // Threads that spin between runs steal the cores of the other sessions of this process.
+  const session: Record<string, unknown> = { intra_op: { allow_spinning: '0' } };
+  if (program.weightsDirectory !== undefined) {
+    session['model_external_initializers_file_folder_path'] = program.weightsDirectory;
+  }
+  try {
+    // The binding takes no shared memory for a model, so the bytes are copied once per session.
+    const bytes = new Uint8Array(program.bytes).slice();
+    return await ort.InferenceSession.create(bytes, {
+      ...sessionOptions(provider),
+      extra: { session },
+    });
+  } catch (thrown) {
+    throw engineError(thrown, program.digest, 'cannot be opened');
+  }
+}
+
+function engineError(thrown: unknown, digest: string, what: string): OperationError {
+  if (thrown instanceof OperationError) return thrown;
+  const words = (thrown instanceof Error ? thrown.message : String(thrown)).slice(
+    0,
+    ERROR_TEXT_MAX,
+  );
+  const memory = OUT_OF_MEMORY.test(words);
+  return new OperationError({
+    code: memory ? 'resource_exhausted' : 'internal',
+    message: `program ${digest} ${what}: ${words}`,
+    retryable: false,
+    details: { program: digest },
+    cause: thrown,
+  });
+}
+
+/** Tries the providers in order; the first that opens and runs the probe serves. */
+async function climb(): Promise<{ provider: Provider | undefined; refused: Refusal[] }> {
+  const refused: Refusal[] = [];
+  for (const provider of setup.providers) {
+    try {
+      const session = await ort.InferenceSession.create(setup.probe, sessionOptions(provider));
+      await session.run({ x: new ort.Tensor('float32', Float32Array.of(1), [1]) });
+      await session.release();
+      return { provider, refused };
+    } catch (thrown) {
+      const reason = thrown instanceof Error ? thrown.message : String(thrown);
+      refused.push({ provider, reason: reason.slice(0, ERROR_TEXT_MAX) });
+    }
+  }
+  return { provider: undefined, refused };
+}
+
+type Cache = SessionCache<WireProgram, ort.InferenceSession>;
+
+class Runner {
+  private readonly cache: Cache;
+  private readonly port: NonNullable<typeof parentPort>;
+  private unacknowledged = 0;
+  private wake: (() => void) | undefined;
+
+  constructor(cache: Cache, port: NonNullable<typeof parentPort>) {
+    this.cache = cache;
+    this.port = port;
+  }
+
+  acknowledge(): void {
+    this.unacknowledged = Math.max(0, this.unacknowledged - 1);
+    this.wake?.();
+  }
+
+  async run(message: RunMessage): Promise<void> {
+    this.unacknowledged = 0;
+    try {
+      const outputs = await this.steps(message);
+      const moved = message.stream ? [] : outputs;
+      this.send({ type: 'done', outputs: moved, usage: this.cache.usage() }, moved);
+    } catch (thrown) {
+      const { code, message: words, details } = OperationError.from(thrown);
+      const error = { code, message: words, details };
+      this.send({ type: 'failed', error, usage: this.cache.usage() }, []);
+    }
+  }
+
+  private async steps({ steps, stream, cancelled }: RunMessage): Promise<WireOutputs[]> {
+    const reads = lastReads(steps);
+    const fetches = fetchesOf(steps, reads);
+    const alive = new Map<string, ort.Tensor>();
+    const kept: WireOutputs[] = [];
+    const flag = new Int32Array(cancelled);
+    for (const [index, step] of steps.entries()) {
+      await this.room(flag);
+      if (Atomics.load(flag, 0) !== 0) {
+        throw new OperationError({ code: 'cancelled', message: `cancelled before step ${index}` });
+      }
+      const results = await this.step(step, present(fetches[index], 'fetches'), alive);
+      for (const [name, value] of Object.entries(results)) {
+        if (reads.has(outputKey(index, name))) alive.set(outputKey(index, name), value);
+      }
+      for (const [key, last] of reads) if (last === index) alive.delete(key);
+      const outputs = Object.fromEntries(
+        step.keep.map((name) => [name, fromOrt(present(results[name], name) as ort.Tensor)]),
+      );
+      if (stream) this.stream(index, outputs, alive);
+      else kept.push(outputs);
+    }
+    return kept;
+  }
+
+  private async step(
+    step: WireStep,
+    fetches: readonly string[],
+    alive: ReadonlyMap<string, ort.Tensor>,
+  ): Promise<ort.InferenceSession.OnnxValueMapType> {
+    if (fetches.length === 0) return {}; // nobody asks for it: it is not even opened
+    const { program } = step;
+    const session = await this.cache.get(program);
+    const feeds: Record<string, ort.Tensor> = {};
+    for (const [name, feed] of Object.entries(step.feeds)) {
+      feeds[name] = isReference(feed)
+        ? present(alive.get(outputKey(feed.step, feed.output)), `${feed.step}/${feed.output}`)
+        : toOrt(feed as Tensor);
+    }
+    try {
+      return await session.run(feeds, fetches);
+    } catch (thrown) {
+      throw engineError(thrown, program.digest, 'failed');
+    }
+  }
+
+  /** Hands a step's outputs over now; what a later step still reads leaves as a copy, for a transfer detaches it here. */
+  private stream(step: number, outputs: WireOutputs, alive: ReadonlyMap<string, ort.Tensor>): void {
+    const leaving = Object.fromEntries(
+      Object.entries(outputs).map(([name, value]) => [
+        name,
+        alive.has(outputKey(step, name)) ? { ...value, data: value.data.slice() as never } : value,
+      ]),
+    );
+    this.unacknowledged++;
+    this.send({ type: 'step', step, outputs: leaving }, [leaving]);
+  }
+
+  private async room(flag: Int32Array): Promise<void> {
+    while (this.unacknowledged >= STEPS_AHEAD_MAX && Atomics.load(flag, 0) === 0) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      this.wake = undefined;
+    }
+  }
+
+  private send(message: FromWorker, moved: readonly WireOutputs[]): void {
+    const buffers = new Set<ArrayBuffer>();
+    for (const outputs of moved) {
+      for (const value of Object.values(outputs)) buffers.add(value.data.buffer as ArrayBuffer);
+    }
+    this.port.postMessage(message, [...buffers]);
+  }
+}
+
+async function main(): Promise<void> {
+  const port = present(parentPort, 'the parent port');
+  const { provider, refused } = await climb();
+  if (provider === undefined) {
+    port.postMessage({ type: 'unserved', refused } satisfies FromWorker);
+    return;
+  }
+  const cache: Cache = new SessionCache({
+    budgetBytes: setup.cacheBytes,
+    open: (program) => open(program, provider),
+    release: (session) => session.release(),
+  });
+  const runner = new Runner(cache, port);
+  port.on('message', (message: ToWorker) => {
+    if (message.type === 'run') void runner.run(message);
+    else if (message.type === 'acknowledge') runner.acknowledge();
+    else void cache.clear().then(() => port.close());
+  });
+  const version = `onnxruntime-node ${ort.env.versions.node ?? ort.env.versions.common}`;
+  port.postMessage({ type: 'ready', provider, refused, version } satisfies FromWorker);
+}
+
+if (!isMainThread) await main();
