@@ -1,0 +1,143 @@
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerDuplexStream,
+  ServerWritableStream,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { OperationError, unimplemented } from '@heddle/core';
+import type { CallContext, ContractName } from '@heddle/ports';
+import type { CallScopes } from './call-scope.ts';
+import { type Method, methodsOf, SERVICES } from './contracts.ts';
+import { toStatus } from './status.ts';
+
+type UnaryHandler = (request: object, call: CallContext) => Promise<object>;
+type StreamHandler = (request: unknown, call: CallContext) => AsyncIterable<object>;
+type WritableCall = ServerWritableStream<object, object> | ServerDuplexStream<object, object>;
+
+/** Plain handler objects → what grpc-js calls. Methods without a handler answer UNIMPLEMENTED. */
+export function bindHandlers(
+  contract: ContractName,
+  handlers: object,
+  scopes: CallScopes,
+): UntypedServiceImplementation {
+  const bound = methodsOf(contract).map(([name, method]) => {
+    const path = `${SERVICES[contract]}/${name}`;
+    const handler = (handlers as Record<string, unknown>)[name];
+    return [name, bindMethod(method, path, handler, scopes)] as const;
+  });
+  return Object.fromEntries(bound);
+}
+
+function bindMethod(method: Method, path: string, handler: unknown, scopes: CallScopes) {
+  if (!method.responseStream) {
+    return bindUnary(path, (handler as UnaryHandler | undefined) ?? missingUnary(path), scopes);
+  }
+  const stream = (handler as StreamHandler | undefined) ?? missingStream(path);
+  return method.requestStream ? bindBidi(path, stream, scopes) : bindServer(path, stream, scopes);
+}
+
+const notBuilt = (path: string) =>
+  unimplemented(`${path} is not built yet, or not by a service that this server runs`);
+
+const missingUnary =
+  (path: string): UnaryHandler =>
+  () =>
+    Promise.reject(notBuilt(path));
+
+function missingStream(path: string): StreamHandler {
+  // biome-ignore lint/correctness/useYield: a stream that fails before its first part.
+  return async function* () {
+    throw notBuilt(path);
+  };
+}
+
+function bindUnary(
+  path: string,
+  handler: UnaryHandler,
+  scopes: CallScopes,
+): handleUnaryCall<object, object> {
+  return (call, callback) => {
+    const { context, abort, end } = scopes.begin(path);
+    call.on('cancelled', abort);
+    Promise.resolve()
+      .then(() => {
+        context.signal.throwIfAborted();
+        return handler(call.request, context);
+      })
+      .then(
+        (response) => {
+          callback(null, response);
+          end();
+        },
+        (thrown: unknown) => {
+          const error = reasonOf(thrown, context);
+          callback(toStatus(error));
+          end(error);
+        },
+      );
+  };
+}
+
+function bindServer(
+  path: string,
+  handler: StreamHandler,
+  scopes: CallScopes,
+): handleServerStreamingCall<object, object> {
+  return (call) => void pump(call, path, scopes, (context) => handler(call.request, context));
+}
+
+function bindBidi(
+  path: string,
+  handler: StreamHandler,
+  scopes: CallScopes,
+): handleBidiStreamingCall<object, object> {
+  return (call) => {
+    // Reading to the end must not close the side that we still write to.
+    const requests = call.iterator({ destroyOnReturn: false });
+    void pump(call, path, scopes, (context) => handler(requests, context));
+  };
+}
+
+/** Pulls the handler's stream no faster than the caller takes it, and ends the call with what it came to. */
+async function pump(
+  call: WritableCall,
+  path: string,
+  scopes: CallScopes,
+  open: (context: CallContext) => AsyncIterable<object>,
+): Promise<void> {
+  const { context, abort, end } = scopes.begin(path);
+  call.on('cancelled', abort);
+  try {
+    context.signal.throwIfAborted();
+    for await (const part of open(context)) {
+      context.signal.throwIfAborted();
+      if (!call.write(part)) await drained(call, context.signal);
+    }
+    context.signal.throwIfAborted();
+    call.end();
+    end();
+  } catch (thrown) {
+    const error = reasonOf(thrown, context);
+    call.emit('error', toStatus(error));
+    end(error);
+  }
+}
+
+/** What a call ended with. One that was told to stop failed for that reason, whatever its code threw on the way. */
+function reasonOf(thrown: unknown, { signal }: CallContext): OperationError {
+  return OperationError.from(signal.aborted ? signal.reason : thrown);
+}
+
+function drained(call: WritableCall, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const stop = () => reject(signal.reason);
+  if (signal.aborted) stop();
+  call.once('drain', resolve);
+  signal.addEventListener('abort', stop, { once: true });
+  return promise.finally(() => {
+    call.off('drain', resolve);
+    signal.removeEventListener('abort', stop);
+  });
+}

@@ -1,0 +1,72 @@
+import { OperationError } from '@heddle/core';
+import type { CallContext, Log, Metrics } from '@heddle/ports';
+
+export interface CallScopeDeps {
+  readonly log: Log;
+  readonly metrics: Metrics | undefined;
+}
+
+/** Calls in flight: each with its abort signal, counted, and all told to stop when the server drains. */
+export class CallScopes {
+  private readonly open = new Map<AbortController, string>();
+  private readonly deps: CallScopeDeps;
+  private idle: (() => void) | undefined;
+  private closed = false;
+
+  constructor(deps: CallScopeDeps) {
+    this.deps = deps;
+  }
+
+  get size(): number {
+    return this.open.size;
+  }
+
+  /** Opens a call; `end` closes it with the error that it failed with, if it did. */
+  begin(method: string): {
+    context: CallContext;
+    abort: () => void;
+    end: (error?: OperationError) => void;
+  } {
+    const { log, metrics } = this.deps;
+    const controller = new AbortController();
+    this.open.set(controller, method);
+    if (this.closed) controller.abort(draining());
+    metrics?.set('grpc_calls_open', this.open.size);
+    const started = performance.now();
+    const callLog = log.child({ method });
+    const end = (error?: OperationError) => {
+      if (!this.open.delete(controller)) return;
+      metrics?.set('grpc_calls_open', this.open.size);
+      metrics?.add('grpc_calls_total', 1, { method, code: error?.code ?? 'ok' });
+      metrics?.observe('grpc_call_seconds', (performance.now() - started) / 1000, { method });
+      if (error?.code === 'internal') callLog.error(error.message, { cause: error.cause });
+      if (this.open.size === 0) this.idle?.();
+    };
+    const context: CallContext = { signal: controller.signal, log: callLog, method };
+    return { context, abort: () => controller.abort(cancelled()), end };
+  }
+
+  /** From now on new calls are refused at once; those in flight go on. */
+  refuse(): void {
+    this.closed = true;
+  }
+
+  /** Tells calls to stop: all, or those of the given methods. */
+  abort(which: (method: string) => boolean = () => true): void {
+    for (const [controller, method] of this.open) if (which(method)) controller.abort(draining());
+  }
+
+  /** Resolves when no call is open, or the time is over. */
+  async settled(timeoutMs: number): Promise<boolean> {
+    if (this.open.size === 0) return true;
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.idle = () => resolve(true);
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    return promise.finally(() => clearTimeout(timer));
+  }
+}
+
+const cancelled = () =>
+  new OperationError({ code: 'cancelled', message: 'the caller cancelled or went away' });
+const draining = () =>
+  new OperationError({ code: 'unavailable', message: 'the server is shutting down; try again' });

@@ -1,0 +1,113 @@
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { ReflectionService } from '@grpc/reflection';
+import { OperationError } from '@heddle/core';
+import type { ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
+import { HealthImplementation } from 'grpc-health-check';
+import { bindHandlers } from './bind-handlers.ts';
+import { CallScopes } from './call-scope.ts';
+import { CONTRACTS, packageDefinition, SERVICES, serviceDefinition } from './contracts.ts';
+import {
+  ABORT_GRACE_MS,
+  CONCURRENT_STREAMS_MAX,
+  FLOW_CONTROL_WINDOW_BYTES,
+  KEEPALIVE_TIME_MS,
+  KEEPALIVE_TIMEOUT_MS,
+  MESSAGE_BYTES_MAX,
+} from './limits.ts';
+
+export interface ServeOptions {
+  readonly host: string;
+  /** 0: any free one; `RunningServer.port` says which. */
+  readonly port: number;
+  /** What it answers from the start; `add` brings more. */
+  readonly handlers?: ContractHandlers;
+  readonly log: Log;
+  /** The catalogue `grpcMetrics()` must be registered with it. */
+  readonly metrics?: Metrics;
+}
+
+export interface RunningServer {
+  readonly host: string;
+  readonly port: number;
+  /** Brings contracts up and reports them as serving to health checks. */
+  add(handlers: ContractHandlers): void;
+  /** The whole process is ready (the health of the empty service name). */
+  ready(): void;
+  /**
+   * Health says NOT_SERVING, streams that only watch end at once, other calls get `graceMs` to finish, then are
+   * aborted with UNAVAILABLE and cut a second later.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Never ends by itself, so a drain does not wait for it; callers come back. */
+const isWatch = (method: string) => method.endsWith('/Watch');
+
+/** Listens. Errors: `unavailable` when the address cannot be had. */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const { host, log, metrics } = options;
+  const scopes = new CallScopes({ log, metrics });
+  const health = new HealthImplementation({ '': 'NOT_SERVING' });
+  const server = new Server({
+    'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
+    'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+    'grpc.max_concurrent_streams': CONCURRENT_STREAMS_MAX,
+    'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+  });
+  health.addToServer(server);
+  new ReflectionService(packageDefinition()).addToServer(server);
+  const port = await bind(server, host, options.port);
+
+  const added = new Set<ContractName>();
+  const add = (handlers: ContractHandlers) => {
+    for (const contract of CONTRACTS) {
+      const methods = handlers[contract];
+      if (methods === undefined || added.has(contract)) continue;
+      added.add(contract);
+      server.addService(serviceDefinition(contract), bindHandlers(contract, methods, scopes));
+      health.setStatus(SERVICES[contract], 'SERVING');
+    }
+  };
+  add(options.handlers ?? {});
+  return {
+    host,
+    port,
+    add,
+    ready: () => health.setStatus('', 'SERVING'),
+    close: async (graceMs) => {
+      health.setStatus('', 'NOT_SERVING');
+      for (const contract of added) health.setStatus(SERVICES[contract], 'NOT_SERVING');
+      scopes.refuse();
+      scopes.abort(isWatch);
+      if (!(await scopes.settled(graceMs))) {
+        log.warn('calls did not finish within the grace period', { calls: scopes.size, graceMs });
+        scopes.abort();
+        await scopes.settled(ABORT_GRACE_MS);
+      }
+      await shutDown(server);
+    },
+  };
+}
+
+function bind(server: Server, host: string, port: number): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+    if (error === null) return resolve(bound);
+    const message = `cannot listen on ${address}: ${error.message}; choose another port`;
+    reject(new OperationError({ code: 'unavailable', message, cause: error }));
+  });
+  return promise;
+}
+
+/** The answers are written; a moment for them to leave, then health watchers and idle connections are cut. */
+function shutDown(server: Server): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    server.forceShutdown();
+    resolve();
+  }, 250);
+  server.tryShutdown(() => resolve());
+  return promise.finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,123 @@
+import { Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
+import {
+  CODES,
+  type Code,
+  type Details,
+  OperationError,
+  type OperationErrorInit,
+} from '@heddle/core';
+import type { Init } from '@heddle/ports';
+import type { Detail, ErrorDetail } from '@heddle/ports/proto/common';
+import protobuf from 'protobufjs/minimal.js';
+import { codecOf } from './contracts.ts';
+import { ERROR_TEXT_CHARACTERS_MAX } from './limits.ts';
+
+const { Reader, Writer } = protobuf;
+
+const TRAILER = 'grpc-status-details-bin';
+const DETAIL = 'heddle.common.v1.ErrorDetail';
+
+/** gRPC numbers its codes from 1 in the order of `CODES`; 0 is OK. */
+const numberOf = (code: Code) => CODES.indexOf(code) + 1;
+const codeOf = (number: number): Code => CODES[number - 1] ?? 'unknown';
+
+/** The error as it goes out: the cause stays here. */
+export function toStatus(error: OperationError): StatusObject {
+  const code = numberOf(error.code);
+  const message = error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX);
+  const metadata = new Metadata();
+  metadata.set(TRAILER, Buffer.from(richStatus(code, message, toDetail(error, message))));
+  return { code, details: message, metadata };
+}
+
+/** The error as it arrived, with the typed detail where the server sent one. */
+export function fromServiceError(error: ServiceError): OperationError {
+  const detail = detailOf(error.metadata);
+  if (detail === undefined) {
+    return new OperationError({ code: codeOf(error.code), message: error.details, cause: error });
+  }
+  const code = CODES.find((known) => known === detail.code) ?? codeOf(error.code);
+  const init: OperationErrorInit = {
+    code,
+    message: detail.message,
+    details: fromDetails(detail),
+    cause: error,
+    ...(detail.field === '' ? {} : { field: detail.field }),
+    ...(detail.retry_after_ms === undefined ? {} : { retryAfterMs: detail.retry_after_ms }),
+  };
+  return new OperationError(init);
+}
+
+/** The typed detail of an error, as jobs keep it too. */
+export function toDetail(error: OperationError, message: string): Init<ErrorDetail> {
+  const { limit, ...others } = error.details;
+  const numeric = typeof limit === 'number';
+  const kept = numeric || limit === undefined ? others : error.details;
+  return {
+    code: error.code,
+    message,
+    field: error.field ?? '',
+    limit: numeric ? limit : undefined,
+    details: Object.entries(kept)
+      .slice(0, 16)
+      .map(([name, value]) => detail(name, value)),
+    retry_after_ms: error.retryAfterMs,
+  };
+}
+
+function detail(name: string, value: string | number | boolean): Init<Detail> {
+  if (typeof value === 'number') return { name, number: value };
+  if (typeof value === 'boolean') return { name, flag: value };
+  return { name, text: value.slice(0, 200) };
+}
+
+function fromDetails({ details, limit }: ErrorDetail): Details {
+  const entries = details.map((d) => [d.name, d.text ?? d.number ?? d.flag ?? ''] as const);
+  return { ...Object.fromEntries(entries), ...(limit === undefined ? {} : { limit }) };
+}
+
+/** google.rpc.Status { code = 1, message = 2, details = 3: Any { type_url = 1, value = 2 } }, written by hand: three fields. */
+function richStatus(code: number, message: string, error: Init<ErrorDetail>): Uint8Array {
+  const writer = Writer.create();
+  writer.uint32(8).int32(code);
+  writer.uint32(18).string(message);
+  writer.uint32(26).fork();
+  writer.uint32(10).string(`type.googleapis.com/${DETAIL}`);
+  writer.uint32(18).bytes(codecOf(DETAIL).serialize(error));
+  return writer.ldelim().finish();
+}
+
+function detailOf(metadata: Metadata | undefined): ErrorDetail | undefined {
+  const [bytes] = metadata?.get(TRAILER) ?? [];
+  if (!Buffer.isBuffer(bytes)) return undefined;
+  try {
+    return readStatus(Reader.create(bytes));
+  } catch {
+    return undefined; // Another server's detail, or a broken one: code and text still stand.
+  }
+}
+
+function readStatus(reader: protobuf.Reader): ErrorDetail | undefined {
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag !== 26) {
+      reader.skipType(tag & 7);
+      continue;
+    }
+    const value = readAny(Reader.create(reader.bytes()));
+    if (value !== undefined) return codecOf(DETAIL).deserialize(value) as ErrorDetail;
+  }
+  return undefined;
+}
+
+function readAny(reader: protobuf.Reader): Uint8Array | undefined {
+  let type = '';
+  let value: Uint8Array | undefined;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 10) type = reader.string();
+    else if (tag === 18) value = reader.bytes();
+    else reader.skipType(tag & 7);
+  }
+  return type.endsWith(`/${DETAIL}`) ? value : undefined;
+}

@@ -1,0 +1,1 @@
+export { type LogLevel, type PinoLogOptions, pinoLog } from './pino-log.ts';

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pinoLog } from './pino-log.ts';
+
+test('a line is one JSON object with level, time, message and the bound fields, causes unrolled', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'heddle-log-'));
+  try {
+    const destination = join(directory, 'out.log');
+    const log = pinoLog({ level: 'info', destination, fields: { service: 'test' } });
+
+    log.debug('not shown');
+    const cause = new Error('outer', { cause: new Error('inner') });
+    log.child({ job: 'j1' }).error('it broke', { cause });
+
+    const lines = readFileSync(destination, 'utf8').trim().split('\n');
+    assert.equal(lines.length, 1);
+    const line = JSON.parse(lines[0] ?? '');
+    assert.equal(line.level, 'error');
+    assert.equal(line.msg, 'it broke');
+    assert.equal(line.service, 'test');
+    assert.equal(line.job, 'j1');
+    assert.equal(line.cause.cause.message, 'inner');
+    assert.ok(!Number.isNaN(Date.parse(line.time)));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

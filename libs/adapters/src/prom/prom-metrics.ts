@@ -1,0 +1,73 @@
+import { assert, present } from '@heddle/core';
+import type { MetricSpec, Metrics } from '@heddle/ports';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+type Labels = Readonly<Record<string, string>>;
+type Metric = Counter | Gauge | Histogram;
+
+/** Most label combinations that one metric may have: beyond it a catalogue has an open set among its labels. */
+const SERIES_MAX = 2000;
+
+/** The Metrics port over prom-client, with Node's own (event-loop lag, memory) beside the catalogues. */
+export class PromMetrics implements Metrics {
+  private readonly registry = new Registry();
+  private readonly specs = new Map<string, MetricSpec>();
+  private readonly metrics = new Map<string, Metric>();
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** Asserts that names are new (or the same spec again) and that labels are closed sets of bounded size. */
+  register(catalogue: readonly MetricSpec[]): void {
+    for (const spec of catalogue) {
+      const known = this.specs.get(spec.name);
+      if (known === spec) continue;
+      assert(known === undefined, `metric ${spec.name} is in two catalogues`);
+      const series = Object.values(spec.labels ?? {}).reduce((n, values) => n * values.length, 1);
+      assert(series <= SERIES_MAX, `metric ${spec.name} would have ${series} series`);
+      this.specs.set(spec.name, spec);
+      this.metrics.set(spec.name, this.create(spec));
+    }
+  }
+
+  add(name: string, amount: number, labels: Labels = {}): void {
+    const metric = this.find(name, labels);
+    assert(metric instanceof Counter || metric instanceof Gauge, `${name} is no counter or gauge`);
+    metric.inc(labels, amount);
+  }
+
+  set(name: string, value: number, labels: Labels = {}): void {
+    const metric = this.find(name, labels);
+    assert(metric instanceof Gauge, `${name} is no gauge`);
+    metric.set(labels, value);
+  }
+
+  observe(name: string, value: number, labels: Labels = {}): void {
+    const metric = this.find(name, labels);
+    assert(metric instanceof Histogram, `${name} is no histogram`);
+    metric.observe(labels, value);
+  }
+
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  private create({ name, kind, help, labels = {}, buckets }: MetricSpec): Metric {
+    const common = { name, help, labelNames: Object.keys(labels), registers: [this.registry] };
+    if (kind === 'counter') return new Counter(common);
+    if (kind === 'gauge') return new Gauge(common);
+    return new Histogram(buckets === undefined ? common : { ...common, buckets: [...buckets] });
+  }
+
+  private find(name: string, labels: Labels): Metric {
+    const spec = present(this.specs.get(name), `metric ${name}`);
+    for (const [label, value] of Object.entries(labels)) {
+      assert(
+        spec.labels?.[label]?.includes(value),
+        () => `metric ${name}: ${label}=${value} is not in its catalogue`,
+      );
+    }
+    return present(this.metrics.get(name), `metric ${name}`);
+  }
+}
