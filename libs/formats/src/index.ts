@@ -1,4 +1,5 @@
 export { type JsonlLine, readJsonl, writeJsonl } from './jsonl/read-jsonl.ts';
+export * from './lorsa-checkpoint/index.ts';
 export {
   dtypeOf,
   parseSafetensorsHeader,

@@ -1,0 +1,5 @@
+/** Characters of a config.json: thirty short keys; a megabyte is a mistake or an attack. */
+export const CONFIG_BYTES_MAX = 1 << 20;
+
+/** Tokens of context in a checkpoint: `mask` has n_ctx² bytes, so 32768 is a gigabyte already. */
+export const CONTEXT_MAX = 32_768;
