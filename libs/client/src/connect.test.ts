@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { serve } from '@heddle/adapters/grpc';
+import { OperationError } from '@heddle/core';
+import { type ContractHandlers, type Log, TensorCollector, tensorParts } from '@heddle/ports';
+import { tensor } from '@heddle/tensor';
+import { connect, type Heddle } from './connect.ts';
+
+const log: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => log };
+
+async function withHeddle(handlers: ContractHandlers, body: (h: Heddle) => Promise<void>) {
+  const server = await serve({ host: '127.0.0.1', port: 0, handlers, log });
+  const heddle = connect(`127.0.0.1:${server.port}`);
+  try {
+    await body(heddle);
+  } finally {
+    heddle.close();
+    await server.close(0);
+  }
+}
+
+const pattern = tensor('f32', [2, 1], Float32Array.of(1, -0.5));
+
+test('a run is collected into its start, its tensors with their labels, and its end', async () => {
+  const handlers: ContractHandlers = {
+    activation: {
+      async *Run({ hooks }) {
+        yield { start: { hooks } };
+        yield* tensorParts(pattern, { name: 'a', prompt: 1, axes: ['head', 'pos'] });
+        yield { end: { run_ms: 3 } };
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    const { start, tensors, end } = await heddle.collectRun({ hooks: ['a'] });
+    assert.deepEqual(start.hooks, ['a']);
+    assert.deepEqual(tensors, [
+      { label: { name: 'a', prompt: 1, axes: ['head', 'pos'] }, tensor: pattern },
+    ]);
+    assert.equal(end.run_ms, 3);
+  });
+});
+
+test('a run that is larger than the caller takes is refused before memory is given to it', async () => {
+  const handlers: ContractHandlers = {
+    activation: {
+      async *Run() {
+        yield {
+          header: {
+            name: 'big',
+            dtype: 'ELEMENT_TYPE_F32',
+            shape: [2 ** 30],
+            byte_length: 2 ** 32,
+          },
+        };
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    await assert.rejects(heddle.collectRun({}, { bytesMax: 1e6 }), { code: 'resource_exhausted' });
+  });
+});
+
+test('a stream that loses a chunk, or its end, is data_loss', async () => {
+  const parts = [...tensorParts(tensor('u8', [300_000], new Uint8Array(300_000)), { name: 't' })];
+  const handlers: ContractHandlers = {
+    activation: {
+      async *Run({ gradient }) {
+        yield { start: {} };
+        if (gradient === 'chunk') yield* [parts[0] ?? {}, parts[2] ?? {}];
+        else yield* parts;
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    await assert.rejects(heddle.collectRun({ gradient: 'chunk' }), { code: 'data_loss' });
+    await assert.rejects(heddle.collectRun({ gradient: 'end' }), { code: 'data_loss' });
+  });
+});
+
+test('a watched job is followed over a broken stream to its end', async () => {
+  let watches = 0;
+  const handlers: ContractHandlers = {
+    jobs: {
+      async *Watch({ id }) {
+        watches++;
+        yield { job: { id, state: 'JOB_STATE_RUNNING' } };
+        if (watches < 3) throw new OperationError({ code: 'unavailable', message: 'restarting' });
+        yield { job: { id, state: 'JOB_STATE_SUCCEEDED' } };
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    const seen: string[] = [];
+    const job = await heddle.waitForJob('j', { onChange: ({ state }) => seen.push(state) });
+    assert.equal(job.state, 'JOB_STATE_SUCCEEDED');
+    assert.equal(watches, 3);
+    assert.equal(seen.filter((state) => state === 'JOB_STATE_RUNNING').length, 3);
+  });
+});
+
+test('an artifact arrives whole, and tensors go to a checkpoint and come back', async () => {
+  const bytes = Uint8Array.from({ length: 700_000 }, (_, i) => i % 251);
+  const handlers: ContractHandlers = {
+    jobs: {
+      async *ReadArtifact({ name }) {
+        yield { artifact: { name, bytes: bytes.byteLength } };
+        yield { data: bytes.subarray(0, 400_000) };
+        yield { data: bytes.subarray(400_000) };
+      },
+    },
+    lorsa: {
+      async *Apply(requests) {
+        const collector = new TensorCollector(1e6);
+        for await (const part of requests) {
+          const done = collector.add(part);
+          if (done) yield* tensorParts(done.tensor, { name: `${done.label.name}!` });
+        }
+        yield { end: { l0: 2 } };
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    assert.deepEqual(new Uint8Array(await heddle.artifactBytes('j', 'x')), bytes);
+    const input = { label: { name: 'input', prompt: 0, axes: [] }, tensor: pattern };
+    const { tensors, end } = await heddle.applyLorsa({ checkpoint: 'c' }, [input]);
+    assert.deepEqual(
+      tensors.map(({ label }) => label.name),
+      ['input!'],
+    );
+    assert.deepEqual(tensors[0]?.tensor, pattern);
+    assert.equal(end.fvu, undefined);
+  });
+});
+
+test('an address where nobody listens is unavailable and says so', async () => {
+  const heddle = connect('127.0.0.1:1');
+  await assert.rejects(heddle.ready(300), /no heddle answers at 127\.0\.0\.1:1/);
+  heddle.close();
+});
