@@ -68,7 +68,7 @@ function encodeAttribute(name: string, value: Attribute) {
     return { name, type: ATTRIBUTE_TYPE.STRING, s: new TextEncoder().encode(value) };
   }
   if ('float' in value) return { name, type: ATTRIBUTE_TYPE.FLOAT, f: value.float };
-  if ('fill' in value) {
+  if (!Array.isArray(value) && 'fill' in value) {
     const raw_data = bytesOf(value.dtype, Float64Array.of(value.fill));
     const t = { dims: [1], data_type: DATA_TYPE[value.dtype], raw_data };
     return { name, type: ATTRIBUTE_TYPE.TENSOR, t };

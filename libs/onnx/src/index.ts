@@ -25,5 +25,6 @@ export type {
   WeightLocation,
 } from './graph.ts';
 export { GraphBuilder } from './graph-builder.ts';
+export { type InterpretOptions, interpret } from './interpret/interpret.ts';
 export type { OpName } from './ops/registry.ts';
 export { ShapeError } from './shape-error.ts';

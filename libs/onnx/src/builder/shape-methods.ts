@@ -1,7 +1,7 @@
 import type { Dim } from '../dims.ts';
 import { dim } from '../dims.ts';
 import type { Value } from '../graph.ts';
-import { SLICE_END } from '../ops/shape.ts';
+import { SLICE_END } from '../ops/pieces.ts';
 import { ReduceMethods } from './reduce-methods.ts';
 
 export interface SliceOptions {

@@ -1,30 +1,12 @@
 import { broadcastDims, type Dim } from '../dims.ts';
-import { expects, expectsFloat, int, type OpRule, refuse, text } from './rule.ts';
+import { map2 } from '../interpret/map-broadcast.ts';
+import { type NdArray, transposed } from '../interpret/nd-array.ts';
+import { matrixProduct } from '../interpret/product.ts';
+import { expects, expectsFloat, int, type OpRule, refuse } from './rule.ts';
 
-export interface EinsumTerms {
-  readonly inputs: readonly (readonly string[])[];
-  readonly output: readonly string[];
-}
+const flipped = (x: NdArray): NdArray => transposed(x, [1, 0]);
 
-/** `'bqhd,bkhd->bhqk'` apart. One letter an axis; no ellipsis, no letter twice in a term (a diagonal). */
-export function parseEinsum(equation: string): EinsumTerms {
-  const match = /^([a-zA-Z]*(?:,[a-zA-Z]*)*)->([a-zA-Z]*)$/.exec(equation.replaceAll(' ', ''));
-  if (match === null) return refuse(`equation "${equation}" is not letters, commas and one ->`);
-  const inputs = match[1].split(',').map((term) => [...term]);
-  const output = [...match[2]];
-  for (const term of [...inputs, output]) {
-    expects(new Set(term).size === term.length, `a letter repeats in "${term.join('')}"`);
-  }
-  for (const letter of output) {
-    expects(
-      inputs.some((term) => term.includes(letter)),
-      `"${letter}" of the result is in no input`,
-    );
-  }
-  return { inputs, output };
-}
-
-export const matmul = {
+export const matmulOps = {
   MatMul: {
     infer: ({ inputs }) => {
       expectsFloat(inputs);
@@ -35,6 +17,7 @@ export const matmul = {
         broadcastDims(a.slice(0, -2), b.slice(0, -2)) ?? refuse('leading axes do not broadcast');
       return [{ dtype: 'f32', shape: [...batch, a.at(-2) as Dim, b.at(-1) as Dim] }];
     },
+    interpret: ([a, b]) => [matrixProduct(a, b)],
   },
   Gemm: {
     infer: ({ inputs, attributes }) => {
@@ -54,26 +37,11 @@ export const matmul = {
       }
       return [{ dtype: 'f32', shape }];
     },
-  },
-  Einsum: {
-    infer: ({ inputs, attributes }) => {
-      expectsFloat(inputs);
-      const terms = parseEinsum(text(attributes, 'equation', ''));
-      expects(terms.inputs.length === inputs.length, 'the equation has another number of terms');
-      const sizes = new Map<string, Dim>();
-      terms.inputs.forEach((letters, i) => {
-        const { shape } = inputs[i];
-        expects(letters.length === shape.length, () => `term "${letters.join('')}" has wrong rank`);
-        letters.forEach((letter, axis) => {
-          const known = sizes.get(letter);
-          expects(
-            known === undefined || known === shape[axis],
-            () => `"${letter}" is ${known} and ${shape[axis]}`,
-          );
-          sizes.set(letter, shape[axis]);
-        });
-      });
-      return [{ dtype: 'f32', shape: terms.output.map((letter) => sizes.get(letter) as Dim) }];
+    interpret: ([a, b, c], attributes) => {
+      const left = int(attributes, 'transA', 0) ? flipped(a) : a;
+      const right = int(attributes, 'transB', 0) ? flipped(b) : b;
+      const product = matrixProduct(left, right);
+      return [c === undefined ? product : map2(product, c, 'f32', (x, y) => x + y)];
     },
   },
 } satisfies Record<string, OpRule>;

@@ -1,23 +1,58 @@
 import type { Dim } from '../dims.ts';
-import { expects, expectsFloat, int, normalAxis, type OpRule } from './rule.ts';
+import { eachLine, filled, type NdArray } from '../interpret/nd-array.ts';
+import { expects, expectsFloat, float, int, normalAxis, type OpRule } from './rule.ts';
 
-function alongAxis(): OpRule {
+function alongAxis(line: (x: Float64Array) => Float64Array): OpRule {
   return {
     infer: ({ inputs, attributes }) => {
       expectsFloat(inputs);
       normalAxis(int(attributes, 'axis', -1), inputs[0].shape.length);
       return [{ dtype: 'f32', shape: inputs[0].shape }];
     },
+    interpret: ([x], attributes) => {
+      const axis = normalAxis(int(attributes, 'axis', -1), x.shape.length);
+      return [lineByLine(x, axis, line)];
+    },
   };
+}
+
+function lineByLine(x: NdArray, axis: number, line: (x: Float64Array) => Float64Array): NdArray {
+  const out = filled('f32', x.shape);
+  eachLine(x.shape, axis, (start, step, along) => {
+    const values = new Float64Array(along);
+    for (let i = 0; i < along; i++) values[i] = x.data[start + i * step];
+    const result = line(values);
+    for (let i = 0; i < along; i++) out.data[start + i * step] = result[i];
+  });
+  return out;
+}
+
+function softmax(x: Float64Array): Float64Array {
+  const top = x.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const weights = x.map((n) => Math.exp(n - top));
+  const total = weights.reduce((a, b) => a + b, 0);
+  return weights.map((weight) => weight / total);
+}
+
+function logSoftmax(x: Float64Array): Float64Array {
+  const top = x.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const total = x.reduce((sum, n) => sum + Math.exp(n - top), 0);
+  return x.map((n) => n - top - Math.log(total));
+}
+
+function standardized(x: Float64Array, epsilon: number): Float64Array {
+  const mean = x.reduce((a, b) => a + b, 0) / x.length;
+  const variance = x.reduce((sum, n) => sum + (n - mean) ** 2, 0) / x.length;
+  return x.map((n) => (n - mean) / Math.sqrt(variance + epsilon));
 }
 
 function sameDims(a: readonly Dim[], b: readonly Dim[]): boolean {
   return a.length === b.length && a.every((n, i) => n === b[i]);
 }
 
-export const nn = {
-  Softmax: alongAxis(),
-  LogSoftmax: alongAxis(),
+export const nnOps = {
+  Softmax: alongAxis(softmax),
+  LogSoftmax: alongAxis(logSoftmax),
   /** Over the last axis only: what every model here does. Inputs: x, scale and, if given, bias. */
   LayerNormalization: {
     infer: ({ inputs, attributes }) => {
@@ -29,6 +64,14 @@ export const nn = {
         expects(sameDims(input.shape, shape.slice(-1)), 'scale or bias is not as long as x');
       }
       return [{ dtype: 'f32', shape }];
+    },
+    interpret: ([x, scale, bias], attributes) => {
+      const epsilon = float(attributes, 'epsilon', 1e-5);
+      return [
+        lineByLine(x, x.shape.length - 1, (values) =>
+          standardized(values, epsilon).map((n, i) => n * scale.data[i] + (bias?.data[i] ?? 0)),
+        ),
+      ];
     },
   },
 } satisfies Record<string, OpRule>;

@@ -1,12 +1,31 @@
-import { elementwise } from './elementwise.ts';
-import { index } from './index-ops.ts';
-import { matmul } from './matmul.ts';
-import { nn } from './nn.ts';
-import { reduce } from './reduce.ts';
+import { arithmeticOps } from './arithmetic.ts';
+import { einsumOps } from './einsum.ts';
+import { gatherOps } from './gather.ts';
+import { layoutOps } from './layout.ts';
+import { logicOps } from './logic.ts';
+import { matmulOps } from './matmul.ts';
+import { nnOps } from './nn.ts';
+import { pieceOps } from './pieces.ts';
+import { reduceOps } from './reduce.ts';
 import type { OpRule } from './rule.ts';
-import { shape } from './shape.ts';
+import { sizeOps } from './sizes.ts';
+import { topKOps } from './top-k.ts';
+import { unaryOps } from './unary.ts';
 
-const FAMILIES = { ...elementwise, ...reduce, ...matmul, ...nn, ...shape, ...index };
+const FAMILIES = {
+  ...unaryOps,
+  ...arithmeticOps,
+  ...logicOps,
+  ...reduceOps,
+  ...nnOps,
+  ...matmulOps,
+  ...einsumOps,
+  ...layoutOps,
+  ...pieceOps,
+  ...sizeOps,
+  ...gatherOps,
+  ...topKOps,
+};
 
 export type OpName = keyof typeof FAMILIES;
 

@@ -1,6 +1,7 @@
 import type { DType } from '@heddle/tensor';
 import { broadcastDims, type Dim } from '../dims.ts';
 import type { Attribute, Attributes, ValueInfo } from '../graph.ts';
+import type { NdArray } from '../interpret/nd-array.ts';
 
 /** What an op is told when its result's type is inferred. */
 export interface Call {
@@ -12,6 +13,8 @@ export interface Call {
 export interface OpRule {
   /** Types of the outputs; refuses by `refuse` with a reason, to which the builder adds scope, op and shapes. */
   readonly infer: (call: Call) => readonly ValueInfo[];
+  /** What the op computes, in fp64, as plainly as it can be said: the oracle. */
+  readonly interpret: (inputs: readonly NdArray[], attributes: Attributes) => readonly NdArray[];
 }
 
 /** Thrown by inference; the builder turns it into a `ShapeError`. */
