@@ -1,0 +1,190 @@
+import type { GraphBuilder, Value } from '@heddle/onnx';
+import { type Tensor, tensor } from '@heddle/tensor';
+import { groupSize, type LorsaConfig } from './lorsa-config.ts';
+import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
+import { rotaryPartner, rotaryTable } from './rotary.ts';
+
+/** The parameters of a layer as values of a graph. */
+export type ParameterValues = Readonly<Partial<Record<LorsaParameter, Value>>>;
+
+/** What the layer reads beside its parameters. */
+export interface LorsaInputs {
+  /** `[batch, pos, d_model]`, normalised. */
+  readonly x: Value;
+  /** Cosines and sines `[pos, d_head]` (1 and 0 past the rotary dims); absent without rotary. */
+  readonly cos: Value | undefined;
+  readonly sin: Value | undefined;
+  /** Name of the size input that K is fed through. */
+  readonly topK: string;
+}
+
+export interface LorsaValues {
+  /** `[batch, qk_head, query_pos, key_pos]`. */
+  readonly pattern: Value;
+  /** z̃, `[token, ov_head]`, tokens of all sequences one after the other. */
+  readonly preActivations: Value;
+  /** 1 where a head won and is active, `[token, ov_head]`; no gradient passes through it. */
+  readonly active: Value;
+  /** Indices of the K winners, active or not, `[token, feature]` with feature = K. */
+  readonly winners: Value;
+  /** z, `[token, ov_head]`. */
+  readonly featureActs: Value;
+  /** ŷ, `[token, d_model]`. */
+  readonly reconstruction: Value;
+}
+
+/** One feed per parameter, under its own name. */
+export function parameterInputs(g: GraphBuilder, config: LorsaConfig): ParameterValues {
+  return Object.fromEntries(
+    parameterNames(config).map((name) => [
+      name,
+      g.input(name, 'f32', parameterShape(config, name)),
+    ]),
+  );
+}
+
+/** x, the rotary tables (where needed) and K as feeds `x`, `rotary_cos`, `rotary_sin`, `k`. */
+export function layerInputs(g: GraphBuilder, config: LorsaConfig): LorsaInputs {
+  const x = g.input('x', 'f32', ['batch', 'pos', config.d_model]);
+  const table = (name: string) =>
+    config.rotary ? g.input(name, 'f32', ['pos', config.d_qk_head]) : undefined;
+  g.sizeInput('k');
+  return { x, cos: table('rotary_cos'), sin: table('rotary_sin'), topK: 'k' };
+}
+
+/**
+ * Lorsa's forward pass in a graph, as `lorsaForward` defines it, `topk` activations. Every head's activation comes from
+ * n_qk_heads attentions with G-wide values; nothing of size ov_head · query_pos · key_pos exists.
+ */
+export function lorsaGraph(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  parameters: ParameterValues,
+  inputs: LorsaInputs,
+): LorsaValues {
+  return g.scope('lorsa', () => {
+    const pattern = buildPattern(g, config, parameters, inputs);
+    const preActivations = buildPreActivations(g, config, parameters, inputs.x, pattern);
+    const { active, winners } = buildGate(g, config, parameters, preActivations, inputs.topK);
+    const featureActs = g.mul(preActivations, active);
+    const written = g.gemm(featureActs, required(parameters, 'W_O'));
+    const { b_D } = parameters;
+    const reconstruction = b_D ? g.add(written, b_D) : written;
+    return { pattern, preActivations, active, winners, featureActs, reconstruction };
+  });
+}
+
+function required(parameters: ParameterValues, name: LorsaParameter): Value {
+  const value = parameters[name];
+  if (!value) throw new TypeError(`the graph lacks parameter ${name}`);
+  return value;
+}
+
+/** softmax(mask(q kᵀ / attn_scale)), `[batch, qk_head, query_pos, key_pos]`. */
+function buildPattern(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  parameters: ParameterValues,
+  { x, cos, sin }: LorsaInputs,
+): Value {
+  const project = (W: LorsaParameter, b: LorsaParameter, gain: LorsaParameter) => {
+    const { n_qk_heads, d_qk_head, d_model } = config;
+    const width = n_qk_heads * d_qk_head;
+    // One plain GEMM for all heads: [qk_head, d_model, d_head] → [d_model, qk_head · d_head].
+    const flat = g.reshape(g.transpose(required(parameters, W), [1, 0, 2]), [d_model, width]);
+    const bias = g.reshape(required(parameters, b), [width]);
+    const rows = g.reshape(g.linear(x, flat, { bias }), ['batch', 'pos', n_qk_heads, d_qk_head]);
+    const normed =
+      config.qkNormEps === undefined
+        ? rows
+        : g.rmsNormalization(rows, required(parameters, gain), { epsilon: config.qkNormEps });
+    const heads = g.transpose(normed, [0, 2, 1, 3]); // [batch, qk_head, pos, d_head]
+    return cos && sin ? buildRotary(g, config, heads, { cos, sin }) : heads;
+  };
+  const q = g.scope('q', () => project('W_Q', 'b_Q', 'ln_q'));
+  const k = g.scope('k', () => project('W_K', 'b_K', 'ln_k'));
+  return g.scope('pattern', () => {
+    const scores = g.div(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), config.attnScale);
+    const causal = g.trilu(g.cast(g.constantOfShape(['pos', 'pos'], 1), 'bool'));
+    return g.softmax(g.where(causal, scores, Number.NEGATIVE_INFINITY));
+  });
+}
+
+/** x cos + rot(x) sin; rot is a signed permutation, applied as a matrix so that both layouts are one formula. */
+function buildRotary(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  x: Value,
+  { cos, sin }: { cos: Value; sin: Value },
+): Value {
+  const { rotary, d_qk_head } = config;
+  if (!rotary) return x;
+  const data = new Float32Array(d_qk_head * d_qk_head);
+  for (let c = 0; c < rotary.dim; c++) {
+    const { index, sign } = rotaryPartner(rotary, c);
+    data[index * d_qk_head + c] = sign;
+  }
+  const turn = g.constant(tensor('f32', [d_qk_head, d_qk_head], data));
+  return g.add(g.mul(x, cos), g.mul(g.matMul(x, turn), sin));
+}
+
+/** z̃ = A v, `[token, ov_head]`. */
+function buildPreActivations(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  parameters: ParameterValues,
+  x: Value,
+  pattern: Value,
+): Value {
+  return g.scope('pre', () => {
+    const { n_qk_heads, n_ov_heads } = config;
+    const bias = required(parameters, 'b_V');
+    const values = g.linear(x, required(parameters, 'W_V'), { transW: true, bias });
+    const split = ['batch', 'pos', n_qk_heads, groupSize(config)];
+    const grouped = g.transpose(g.reshape(values, split), [0, 2, 1, 3]);
+    const mixed = g.transpose(g.matMul(pattern, grouped), [0, 2, 1, 3]);
+    return g.reshape(mixed, [-1, n_ov_heads]);
+  });
+}
+
+/** Winners by p = ReLU(z̃ ‖w_o‖) (|z̃| ‖w_o‖ when signed): value descending, index ascending, zeros never active. */
+function buildGate(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  parameters: ParameterValues,
+  preActivations: Value,
+  topK: string,
+): { active: Value; winners: Value } {
+  return g.scope('gate', () => {
+    const norms = g.reduceL2(required(parameters, 'W_O'), { axes: [1], keepDims: false });
+    const scaled = config.decoderNormInGate ? g.mul(preActivations, norms) : preActivations;
+    const rank = config.signed ? g.abs(scaled) : g.relu(scaled);
+    const { values, indices } = g.topK(rank, topK);
+    const none = g.constantOfShape(preActivations.shape, 0);
+    const ones = g.cast(g.greater(values, 0), 'f32');
+    return {
+      active: g.scatterElements(none, indices, ones, { axis: 1 }),
+      winners: indices,
+    };
+  });
+}
+
+/** Rotary tables as feeds, fp64, padded with angle zero to the whole head: `[pos, d_head]`; empty without rotary. */
+export function rotaryFeeds(
+  config: LorsaConfig,
+  positions: number,
+): Readonly<Record<string, Tensor<'f64'>>> {
+  const { rotary, d_qk_head } = config;
+  if (!rotary) return {};
+  const table = rotaryTable(rotary, positions);
+  const padded = (values: Float64Array, past: number) =>
+    tensor(
+      'f64',
+      [positions, d_qk_head],
+      Float64Array.from({ length: positions * d_qk_head }, (_, at) => {
+        const c = at % d_qk_head;
+        return c < rotary.dim ? values[Math.floor(at / d_qk_head) * rotary.dim + c] : past;
+      }),
+    );
+  return { rotary_cos: padded(table.cos, 1), rotary_sin: padded(table.sin, 0) };
+}
