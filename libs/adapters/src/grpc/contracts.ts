@@ -1,6 +1,10 @@
 import { readFileSync } from 'node:fs';
-import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
-import { loadFileDescriptorSetFromBuffer, type PackageDefinition } from '@grpc/proto-loader';
+import type { ServiceDefinition } from '@grpc/grpc-js';
+import {
+  loadFileDescriptorSetFromBuffer,
+  type MethodDefinition,
+  type PackageDefinition,
+} from '@grpc/proto-loader';
 import { present } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
 

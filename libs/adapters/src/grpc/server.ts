@@ -1,11 +1,12 @@
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { OperationError } from '@heddle/core';
 import type { ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
 import { bindHandlers } from './bind-handlers.ts';
 import { CallScopes } from './call-scope.ts';
-import { CONTRACTS, packageDefinition, SERVICES, serviceDefinition } from './contracts.ts';
+import { responseSerializer } from './chunk-writer.ts';
+import { CONTRACTS, methodsOf, packageDefinition, SERVICES } from './contracts.ts';
 import {
   ABORT_GRACE_MS,
   CONCURRENT_STREAMS_MAX,
@@ -65,7 +66,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       const methods = handlers[contract];
       if (methods === undefined || added.has(contract)) continue;
       added.add(contract);
-      server.addService(serviceDefinition(contract), bindHandlers(contract, methods, scopes));
+      server.addService(withChunkWriter(contract), bindHandlers(contract, methods, scopes));
       health.setStatus(SERVICES[contract], 'SERVING');
     }
   };
@@ -88,6 +89,13 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       await shutDown(server);
     },
   };
+}
+
+function withChunkWriter(contract: ContractName): ServiceDefinition {
+  const methods = methodsOf(contract).map(([name, method]) => {
+    return [name, { ...method, responseSerialize: responseSerializer(method) }] as const;
+  });
+  return Object.fromEntries(methods);
 }
 
 function bind(server: Server, host: string, port: number): Promise<number> {
