@@ -40,7 +40,7 @@ export type Method = MethodDefinition<object, object>;
 
 /** Method name → its definition. */
 export function methodsOf(contract: ContractName): readonly (readonly [string, Method])[] {
-  return Object.entries(serviceDefinition(contract));
+  return Object.entries(serviceDefinition(contract)) as [string, Method][];
 }
 
 /** A message type's codec, for messages that travel outside of calls (error details). */
