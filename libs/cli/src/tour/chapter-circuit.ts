@@ -1,0 +1,66 @@
+import { present } from '@heddle/core';
+import { follow, type Guide } from './guide.ts';
+import { figure } from './tour-output.ts';
+import { FAMILIAR } from './tour-texts.ts';
+
+const EDGES_SHOWN = 8;
+
+interface TracedGraph {
+  readonly value: number;
+  readonly sum: number;
+  readonly residual: number;
+  readonly terms_abs_sum: number;
+  readonly nodes: number;
+  readonly edges: number;
+  readonly strongest: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly weight: number;
+  }[];
+}
+
+export interface CircuitChapter extends TracedGraph {
+  readonly job: string;
+}
+
+/** (e) Traces what makes the model prefer the indirect object, upstream from the logits. */
+export async function traceCircuit(guide: Guide): Promise<CircuitChapter> {
+  const { heddle, out, signal, model } = guide;
+  out.chapter('e', `The circuit behind “${FAMILIAR.text}” → “ ${FAMILIAR.io}”`);
+  const { job } = await heddle.circuit.StartTrace(
+    {
+      model,
+      prompts: [{ text: FAMILIAR.text }],
+      targets: [{ text: ` ${FAMILIAR.io}` }],
+      versus: [{ text: ` ${FAMILIAR.s}` }],
+      objective: 'OBJECTIVE_LOGIT',
+    },
+    { signal },
+  );
+  const { id, summary } = await follow(guide, job);
+  const [graph] = summary['graphs'] as readonly TracedGraph[];
+  const traced = present(graph, 'the graph of the one prompt');
+  out.line(`${traced.nodes} nodes, ${traced.edges} edges; the strongest:`);
+  out.table(
+    ['from', 'to', 'weight'],
+    traced.strongest
+      .slice(0, EDGES_SHOWN)
+      .map(({ from, to, weight }) => [from, to, figure(weight)]),
+  );
+  out.line(sumLine(`logit ${FAMILIAR.io} − logit ${FAMILIAR.s}`, traced));
+  return { job: id, ...traced };
+}
+
+/** How well a sum of independently computed terms meets the value that the model computed. */
+export function sumLine(
+  what: string,
+  sums: { readonly value: number; readonly sum: number; readonly terms_abs_sum: number },
+): string {
+  const off = Math.abs(sums.value - sums.sum);
+  const share = off / sums.terms_abs_sum;
+  const verdict = share <= 1e-4 ? 'within' : 'NOT WITHIN';
+  return (
+    `${what}: value ${figure(sums.value)}, Σ of its terms ${figure(sums.sum)}; ` +
+    `|value − Σ| = ${figure(off)} is ${figure(share)} of Σ|terms| (${verdict} 1e-4)`
+  );
+}

@@ -1,0 +1,45 @@
+import type { Heddle } from '@heddle/client';
+import { OperationError } from '@heddle/core';
+import type { Job, Prompt } from '@heddle/ports/proto/common';
+import type { TourOutput } from './tour-output.ts';
+
+/** What every chapter of the tour is led by. */
+export interface Guide {
+  readonly heddle: Heddle;
+  readonly out: TourOutput;
+  readonly signal: AbortSignal;
+  /** The model as requests name it; empty: the bundled one. */
+  readonly model: string;
+}
+
+export const textPrompt = (text: string): { readonly text: string } & Partial<Prompt> => ({ text });
+
+/** Follows a job to its end with progress, and gives what it found. Errors: the job's own. */
+export async function follow(
+  { heddle, out, signal }: Guide,
+  started: Job | null,
+): Promise<{ readonly id: string; readonly summary: Readonly<Record<string, unknown>> }> {
+  const id = started?.id ?? '';
+  const job = await heddle.waitForJob(id, {
+    signal,
+    onChange: ({ progress }) => {
+      if (progress) out.progress(progress.done, progress.total, progress.unit, progress.message);
+    },
+  });
+  if (job.state !== 'JOB_STATE_SUCCEEDED') {
+    throw new OperationError({
+      code: job.state === 'JOB_STATE_CANCELLED' ? 'cancelled' : 'internal',
+      message: `job ${id} (${job.kind}) did not succeed: ${job.error?.message ?? job.state}`,
+    });
+  }
+  const { summary } = await heddle.outcome(id, { signal });
+  return { id, summary };
+}
+
+export async function tokenTexts(
+  { heddle, signal, model }: Guide,
+  text: string,
+): Promise<string[]> {
+  const { tokens } = await heddle.activation.Tokenize({ model, prompt: { text } }, { signal });
+  return tokens.map((token) => token.text);
+}

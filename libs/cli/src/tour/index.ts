@@ -1,0 +1,2 @@
+export { type TourReport, tour } from './tour.ts';
+export { figure, silent, type TourOutput } from './tour-output.ts';
