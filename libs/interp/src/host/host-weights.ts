@@ -8,6 +8,8 @@ export interface Rotary {
   readonly dims: number;
   /** Radians per position, after the family's scaling. */
   readonly frequencies: Float64Array;
+  /** Multiplies what turns (YaRN's attention factor); 1 for most. */
+  readonly amplitude: number;
 }
 
 /** What the mathematics has to know about a model; the words are TransformerLens'. */

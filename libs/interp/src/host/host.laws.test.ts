@@ -104,7 +104,7 @@ test('rotations are orthogonal and depend on the difference of positions only, i
   const vector = () => Float64Array.from({ length: 6 }, () => rng.normal());
   const [q, k] = [vector(), vector()];
   for (const layout of ['half_split', 'adjacent'] as const) {
-    const rotary = { layout, dims: 4, frequencies: Float64Array.of(1, 0.3) };
+    const rotary = { layout, dims: 4, amplitude: 1, frequencies: Float64Array.of(1, 0.3) };
     const at = (d: number, s: number) => dot(rotated(q, d, rotary), rotated(k, s, rotary));
     assert.ok(Math.abs(at(9, 4) - at(5, 0)) < 1e-12, layout);
     assert.ok(Math.abs(at(5, 5) - dot(q, k)) < 1e-12, layout);
@@ -115,6 +115,7 @@ test('rotations are orthogonal and depend on the difference of positions only, i
   const turned = rotated(Float64Array.of(1, 0, 0, 0), 1, {
     layout: 'half_split',
     dims: 4,
+    amplitude: 1,
     frequencies: Float64Array.of(1, 0.1),
   });
   near(turned, [Math.cos(1), 0, Math.sin(1), 0], 1e-15, 'half-split pairs i with i + n/2');

@@ -104,6 +104,7 @@ function tinyShape(kind: TinyKind): HostShape {
         : {
             layout: kind === 'gptj' ? 'adjacent' : 'half_split',
             dims,
+            amplitude: 1,
             frequencies: Float64Array.from(
               { length: dims / 2 },
               (_, i) => 100 ** ((-2 * i) / dims),
