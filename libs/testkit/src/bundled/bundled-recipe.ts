@@ -1,0 +1,23 @@
+import type { Mixture } from './corpus.ts';
+import type { Recipe } from './recipe.ts';
+
+const BASE: Mixture = {
+  shares: { repeat: 1, ioi: 1, succession: 0.4, list: 0.8, box: 1.2 },
+  listItemsMax: 8,
+  boxForms: ['beside', 'near', 'sentence'],
+  boxFactsMax: 3,
+};
+
+/** How the bundled model was made. Changing anything here makes another model: train again and commit it. */
+export const BUNDLED_RECIPE: Recipe = {
+  seed: 1,
+  sizes: { n_ctx: 256, d_model: 144, d_mlp: 576, n_layers: 4, n_heads: 3 },
+  phases: [{ until: 3000, mixture: BASE, rows: [{ batch: 32, pos: 64 }] }],
+  rate: 2e-3,
+  warmupSteps: 100,
+  rateFloor: 0.1,
+  beta1: 0.9,
+  beta2: 0.99,
+  epsilon: 1e-8,
+  clip: 1,
+};

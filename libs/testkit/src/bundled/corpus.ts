@@ -1,0 +1,147 @@
+import { assert, Rng } from '@heddle/core';
+import { type BoxForm, boxFacts } from './boxes.ts';
+import type { BpeEncoder } from './bpe.ts';
+import type { Split } from './held-out.ts';
+import { ioiSentence } from './ioi.ts';
+import { categoryList } from './lists.ts';
+import { PERIOD_MIN, repeatedSequence } from './repeats.ts';
+import { succession } from './successions.ts';
+import { GUESS_WEIGHT, type Text } from './text.ts';
+
+export type Task = 'repeat' | 'ioi' | 'succession' | 'list' | 'box';
+
+/** What a phase of training reads: shares of rows' texts, and how hard the lists and box facts are. */
+export interface Mixture {
+  readonly shares: Readonly<Record<Task, number>>;
+  readonly listItemsMax: number;
+  readonly boxForms: readonly BoxForm[];
+  readonly boxFactsMax: number;
+}
+
+/** Rows of token ids with what each must foretell and how much that counts. */
+export interface Batch {
+  readonly batch: number;
+  readonly pos: number;
+  /** `[batch, pos]` */
+  readonly tokens: Int32Array;
+  /** The token after each, `[batch, pos]`. */
+  readonly targets: Int32Array;
+  /** Weight of each target in the loss, `[batch, pos]`. */
+  readonly weights: Float32Array;
+}
+
+/** Texts tried for the rest of a row before it is filled with a repeated sequence, which fits any length. */
+const FITS_MAX = 4;
+
+/**
+ * The batch of one training step, from the seed and the step alone: resuming needs no other cursor. A row packs whole
+ * texts with an end-of-text between them; half of the rows also begin with one, so that prompts work with and without.
+ */
+export function trainingBatch(
+  encoder: BpeEncoder,
+  mixture: Mixture,
+  at: {
+    readonly seed: number;
+    readonly step: number;
+    readonly batch: number;
+    readonly pos: number;
+  },
+): Batch {
+  const { batch, pos } = at;
+  // 2^20 steps per seed: no two (seed, step) share a stream.
+  assert(at.step < 2 ** 20);
+  const rng = new Rng(at.seed * 2 ** 20 + at.step);
+  const tokens = new Int32Array(batch * pos);
+  const targets = new Int32Array(batch * pos);
+  const weights = new Float32Array(batch * pos);
+  for (let row = 0; row < batch; row++) {
+    const packed = packRow(rng, encoder, mixture, pos + 1);
+    tokens.set(packed.ids.slice(0, pos), row * pos);
+    targets.set(packed.ids.slice(1), row * pos);
+    weights.set(packed.weights.slice(1), row * pos);
+  }
+  return { batch, pos, tokens, targets, weights };
+}
+
+export interface Encoded {
+  readonly ids: readonly number[];
+  readonly weights: readonly number[];
+  /** Indices of the tokens that are answers. */
+  readonly answers: readonly number[];
+}
+
+export function encodeText(encoder: BpeEncoder, text: Text): Encoded {
+  const ids: number[] = [];
+  const weights: number[] = [];
+  const answers: number[] = [];
+  for (const piece of text) {
+    for (const id of encoder.encode(piece.text)) {
+      if (piece.answer) answers.push(ids.length);
+      ids.push(id);
+      weights.push(piece.weight);
+    }
+  }
+  return { ids, weights, answers };
+}
+
+function packRow(
+  rng: Rng,
+  encoder: BpeEncoder,
+  mixture: Mixture,
+  length: number,
+): { ids: number[]; weights: number[] } {
+  const ids: number[] = [];
+  const weights: number[] = [];
+  const end = () => {
+    ids.push(encoder.endOfText);
+    weights.push(GUESS_WEIGHT);
+  };
+  if (rng.below(2) === 0) end();
+  while (ids.length < length) {
+    const text = fittingText(rng, encoder, mixture, length - ids.length);
+    ids.push(...text.ids);
+    weights.push(...text.weights);
+    if (ids.length < length) end();
+  }
+  return { ids, weights };
+}
+
+/** A text of the mixture that fits into the room left, else a repeated sequence that fills it. */
+function fittingText(rng: Rng, encoder: BpeEncoder, mixture: Mixture, room: number): Encoded {
+  for (let i = 0; i < FITS_MAX; i++) {
+    const task = pickTask(rng, mixture);
+    if (task === 'repeat') break;
+    const text = encodeText(encoder, drawText(rng, 'train', task, mixture));
+    if (text.ids.length <= room) return text;
+  }
+  const longest = Math.max(PERIOD_MIN, room >> 1);
+  const period = PERIOD_MIN + rng.below(longest - PERIOD_MIN + 1);
+  // A whole number of copies would teach the length; an end anywhere teaches none.
+  const length = Math.min(room, 2 * period + rng.below(2 * period));
+  return encodeText(encoder, repeatedSequence(rng, 'train', { period, length }));
+}
+
+function pickTask(rng: Rng, mixture: Mixture): Task {
+  const shares = Object.entries(mixture.shares) as [Task, number][];
+  let u = rng.uniform() * shares.reduce((sum, [, share]) => sum + share, 0);
+  for (const [task, share] of shares) {
+    u -= share;
+    if (u < 0) return task;
+  }
+  return 'repeat';
+}
+
+/** One text of a task other than repeats, whose length the row decides. */
+export function drawText(
+  rng: Rng,
+  split: Split,
+  task: Exclude<Task, 'repeat'>,
+  mixture: Mixture,
+): Text {
+  if (task === 'ioi') return ioiSentence(rng, split).text;
+  if (task === 'succession') return succession(rng, split);
+  if (task === 'list') return categoryList(rng, split, mixture.listItemsMax);
+  const facts = 2 + rng.below(mixture.boxFactsMax - 1);
+  const questions = 1 + rng.below(2 * facts);
+  return boxFacts(rng, split, { form: rng.pick(mixture.boxForms), facts, questions });
+}

@@ -1,0 +1,72 @@
+/**
+ * Prints the numbers of the bundled model's card, measured on held-out text.
+ *
+ *   node libs/testkit/src/bundled/evaluate.ts [DIR] [--texts N]
+ *
+ * DIR is a folder that `train.ts` wrote; the bundled one when left out.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { OrtEngine } from '@heddle/adapters/ort';
+import { Rng } from '@heddle/core';
+import { BpeEncoder } from './bpe.ts';
+import { BUNDLED_RECIPE } from './bundled-recipe.ts';
+import { encodeText } from './corpus.ts';
+import { Forward } from './forward.ts';
+import { heldOutSets, ioiPrompts } from './held-out-sets.ts';
+import { accuracy, headScores, type PerHead } from './measure.ts';
+import { readModelFile } from './model-files.ts';
+import { repeatedSequence } from './repeats.ts';
+import { bundledBpe } from './vocabulary.ts';
+
+const BUNDLED = fileURLToPath(new URL('../../../models/bundled/', import.meta.url));
+const PERIOD = 32;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    options: { texts: { type: 'string', default: '400' } },
+    allowPositionals: true,
+  });
+  const texts = Number(values.texts);
+  const bpe = bundledBpe();
+  const encoder = new BpeEncoder(bpe);
+  const sizes = { ...BUNDLED_RECIPE.sizes, d_vocab: bpe.vocab.size };
+  const file = readFileSync(join(positionals[0] ?? BUNDLED, 'model.safetensors'));
+  const engine = await OrtEngine.start({ threads: 1 });
+  const model = new Forward(engine, sizes, readModelFile(sizes, file));
+
+  for (const set of heldOutSets(encoder, texts)) {
+    const share = await accuracy(model, set);
+    print(`${set.name.padEnd(34)} ${share.toFixed(3)}  (${set.texts.length} texts)`);
+  }
+  const rng = new Rng(20_000_011);
+  const size = { period: PERIOD, length: 2 * PERIOD };
+  const scores = await headScores(model, {
+    repeats: Array.from({ length: 32 }, () =>
+      encodeText(encoder, repeatedSequence(rng, 'held-out', size)),
+    ),
+    period: PERIOD,
+    ioi: ioiPrompts(encoder, texts),
+  });
+  printHeads('previous token', scores.previousToken);
+  printHeads('induction', scores.induction);
+  printHeads('last token to IO', scores.toIndirectObject);
+  print(`\nlogit(IO) - logit(S), no ablation: ${scores.logitDifference.toFixed(3)}`);
+  printHeads('the same, head ablated', scores.ablatedLogitDifference);
+  await engine.close();
+}
+
+function printHeads(name: string, scores: PerHead): void {
+  print(`\n${name}`);
+  scores.forEach((heads, layer) => {
+    print(`  layer ${layer}: ${heads.map((score) => score.toFixed(3).padStart(7)).join(' ')}`);
+  });
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+await main();
