@@ -1,0 +1,145 @@
+import { type Graph, GraphBuilder, gradients, type Value } from '@heddle/onnx';
+
+import { type Tensor, tensor } from '@heddle/tensor';
+import { type AdamConfig, adamCorrections, adamGraph, adamInputs } from './adam.ts';
+import {
+  type LorsaValues,
+  layerInputs,
+  lorsaGraph,
+  type ParameterValues,
+  parameterInputs,
+} from './forward-graph.ts';
+import type { LorsaConfig } from './lorsa-config.ts';
+import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
+import { nextName, stateFeeds } from './state-feeds.ts';
+
+/** What a step says about itself, all fp32. Sums run over valid tokens. */
+export const STEP_OUTPUTS = [
+  'loss',
+  'tokens',
+  'error_sum',
+  'square_sum',
+  'total',
+  'active_sum',
+  'fired',
+  'gradient_norm',
+] as const;
+
+export interface StepGraphOptions {
+  /** Also outputs `gradient.NAME` of every parameter, before clipping: for tests and comparisons. */
+  readonly withGradients?: boolean;
+}
+
+/**
+ * One training step as a graph: forward, loss, gradients by autodiff, global-norm clipping, Adam.
+ *
+ *   feeds     x, y `[batch, pos, d_model]` (normalised) · valid `[batch, pos]` 0/1 · k i64 `[1]` · rotary_cos, rotary_sin ·
+ *             every parameter with adam_m.*, adam_v.* · learning_rate, beta1, beta2, epsilon, correction1, correction2, clip_norm
+ *   outputs   next.* of every state feed · loss (mean squared error per valid token) · tokens, error_sum, square_sum,
+ *             total `[d_model]`, active_sum (see `LorsaSums`) · fired `[ov_head]`: tokens on which a head was active ·
+ *             winners i64 `[token, feature]` · gradient_norm (before clipping)
+ */
+export function buildTrainStep(config: LorsaConfig, options: StepGraphOptions = {}): Graph {
+  const g = new GraphBuilder('lorsa_train_step');
+  const parameters = parameterInputs(g, config);
+  const inputs = layerInputs(g, config);
+  const y = g.input('y', 'f32', ['batch', 'pos', config.d_model]);
+  const valid = g.input('valid', 'f32', ['batch', 'pos']);
+  const adam = adamInputs(g);
+  const clip = g.input('clip_norm', 'f32', []);
+
+  const forward = lorsaGraph(g, config, parameters, inputs);
+  const loss = buildLoss(g, config, forward, { y, valid });
+  const names = parameterNames(config);
+  const wrt = names.map((name) => parameters[name] as Value);
+  const slopes = g.scope('backward', () => gradients(g, loss, wrt));
+
+  g.scope('adam', () => {
+    const squares = slopes.map((slope) => g.reduceSumSquare(slope, { keepDims: false }));
+    const norm = g.sqrt(squares.reduce((a, b) => g.add(a, b)));
+    const factor = g.min(g.div(clip, g.add(norm, CLIP_EPSILON)), 1);
+    g.output('gradient_norm', norm);
+    names.forEach((name, index) => {
+      const slope = slopes[index];
+      if (options.withGradients) g.output(`gradient.${name}`, slope);
+      buildUpdate(g, config, { name, parameters, adam }, g.mul(slope, factor));
+    });
+  });
+  g.output('loss', loss);
+  g.output('winners', forward.winners);
+  return g.build();
+}
+
+/** Keeps clip / norm finite for a zero gradient, as PyTorch's clip_grad_norm_. */
+const CLIP_EPSILON = 1e-6;
+
+function buildUpdate(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  of: { name: LorsaParameter; parameters: ParameterValues; adam: ReturnType<typeof adamInputs> },
+  slope: Value,
+): void {
+  const feeds = stateFeeds(of.name);
+  const moment = (feed: string) => g.input(feed, 'f32', parameterShape(config, of.name));
+  const state = { p: of.parameters[of.name] as Value, m: moment(feeds.m), v: moment(feeds.v) };
+  const next = adamGraph(g, of.adam, state, slope);
+  g.output(nextName(feeds.p), next.p);
+  g.output(nextName(feeds.m), next.m);
+  g.output(nextName(feeds.v), next.v);
+}
+
+/** Loss and the sums of `LorsaSums`. Returns the loss, a scalar. */
+function buildLoss(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  forward: LorsaValues,
+  { y, valid }: { y: Value; valid: Value },
+): Value {
+  return g.scope('loss', () => {
+    const rows = g.reshape(y, [-1, config.d_model]);
+    const weight = g.reshape(valid, [-1, 1]); // [token, 1]
+    const error = g.sub(forward.reconstruction, rows);
+    const tokens = g.reduceSum(weight, { keepDims: false });
+    const errorSum = g.reduceSum(g.mul(g.mul(error, error), weight), { keepDims: false });
+    const weighted = g.mul(rows, weight);
+    const fired = g.reduceSum(g.mul(forward.active, weight), { axes: [0], keepDims: false });
+    const loss = g.div(errorSum, tokens);
+    g.output('tokens', tokens);
+    g.output('error_sum', errorSum);
+    g.output('square_sum', g.reduceSum(g.mul(weighted, rows), { keepDims: false }));
+    g.output('total', g.reduceSum(weighted, { axes: [0], keepDims: false }));
+    g.output('active_sum', g.reduceSum(fired, { keepDims: false }));
+    g.output('fired', fired);
+    return loss;
+  });
+}
+
+export interface StepNumbers {
+  readonly topK: number;
+  readonly rate: number;
+  /** Counted from 1. */
+  readonly step: number;
+  /** Infinity: no clipping. */
+  readonly clipNorm: number;
+  readonly adam: AdamConfig;
+}
+
+/** Larger than any gradient and still finite in fp32: "do not clip". */
+const NO_CLIP = 1e30;
+
+/** The scalar feeds of one step. */
+export function stepFeeds(numbers: StepNumbers): Readonly<Record<string, Tensor>> {
+  const { adam, step, clipNorm } = numbers;
+  const { first, second } = adamCorrections(adam, step);
+  const scalar = (value: number) => tensor('f32', [], Float32Array.of(value));
+  return {
+    k: tensor('i64', [1], BigInt64Array.of(BigInt(numbers.topK))),
+    learning_rate: scalar(numbers.rate),
+    beta1: scalar(adam.beta1),
+    beta2: scalar(adam.beta2),
+    epsilon: scalar(adam.epsilon),
+    correction1: scalar(first),
+    correction2: scalar(second),
+    clip_norm: scalar(Number.isFinite(clipNorm) ? clipNorm : NO_CLIP),
+  };
+}
