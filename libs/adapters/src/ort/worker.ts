@@ -40,6 +40,9 @@ function sessionOptions(provider: Provider): ort.InferenceSession.SessionOptions
     graphOptimizationLevel: 'all',
     // One arena per session would keep the peak of every segment; malloc keeps one for all of them.
     enableCpuMemArena: provider !== 'cpu',
+    // A pattern asks malloc for a whole run's memory in one piece; outputs that outlive the run then sit in the hole that the
+    // next piece needs, and the heap grows by tens of MiB a run.
+    enableMemPattern: provider !== 'cpu',
   };
 }
 

@@ -126,6 +126,8 @@ export interface RunRequest {
   readonly interventions: readonly Intervention[];
   /** The scalar whose gradient at the hook points is wanted, instead of the values there. `heddle run --help` has the grammar. */
   readonly gradient: string;
+  /** The pass of a job: its prompts share a batch with no other caller, so that its values follow from the request alone. */
+  readonly alone: boolean;
 }
 
 /** Changes the value at a hook point before anything reads it. The values are feeds: new numbers need no new session. */
