@@ -1,3 +1,4 @@
+export { gradients, vjp } from './autodiff/gradients.ts';
 export type { Operand } from './builder/graph-core.ts';
 export type { ReduceOptions } from './builder/reduce-methods.ts';
 export type { SliceOptions } from './builder/shape-methods.ts';

@@ -2,6 +2,7 @@ import type { Dim } from '../dims.ts';
 import { dim } from '../dims.ts';
 import type { Value } from '../graph.ts';
 import { SLICE_END } from '../ops/pieces.ts';
+import type { Operand } from './graph-core.ts';
 import { ReduceMethods } from './reduce-methods.ts';
 
 export interface SliceOptions {
@@ -71,6 +72,22 @@ export class ShapeMethods extends ReduceMethods {
     return this.emit('Expand', [x, this.dims(shape)], {})[0];
   }
 
+  /** x broadcast to the shape of another value. */
+  expandLike(x: Value, like: Value): Value {
+    const same =
+      x.shape.length === like.shape.length && x.shape.every((n, i) => n === like.shape[i]);
+    return same ? x : this.emit('Expand', [x, this.shapeOf(like)], {})[0];
+  }
+
+  zerosLike(like: Value): Value {
+    const attributes = { value: { fill: 0, dtype: like.dtype } };
+    return this.emit('ConstantOfShape', [this.shapeOf(like)], attributes)[0];
+  }
+
+  private shapeOf(x: Value): Value {
+    return x.shape.every((n) => typeof n === 'number') ? this.dims(x.shape) : this.shape(x);
+  }
+
   tile(x: Value, repeats: readonly Dim[]): Value {
     return this.emit('Tile', [x, this.dims(repeats)], {})[0];
   }
@@ -104,6 +121,11 @@ export class ShapeMethods extends ReduceMethods {
   trilu(x: Value, options: { upper?: boolean; k?: number } = {}): Value {
     const { upper = false, k = 0 } = options;
     return this.emit('Trilu', [x, this.constant(k, 'i64')], { upper: upper ? 1 : 0 })[0];
+  }
+
+  /** A size as an f32 operand: a number where it is one, else computed. */
+  number(size: Dim): Operand {
+    return typeof size === 'number' ? size : this.cast(this.scalar(size), 'f32');
   }
 
   /** One size as an i64 scalar. */

@@ -23,6 +23,10 @@ export function filled(dtype: DType, shape: readonly number[], value = 0): NdArr
   return { dtype, shape, data: new Float64Array(elementCount(shape)).fill(value) };
 }
 
+export function mapped(x: NdArray, f: (x: number) => number, dtype = x.dtype): NdArray {
+  return { dtype, shape: x.shape, data: x.data.map((n) => f(n)) };
+}
+
 /** Elements to skip for one step along each axis. */
 export function stridesOf(shape: readonly number[]): number[] {
   const strides = new Array<number>(shape.length);

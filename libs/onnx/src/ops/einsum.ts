@@ -1,6 +1,6 @@
 import type { Dim } from '../dims.ts';
 import { filled, type NdArray, stridesOf, walk } from '../interpret/nd-array.ts';
-import { expects, expectsFloat, type OpRule, refuse, text } from './rule.ts';
+import { expects, expectsFloat, type Gradient, type OpRule, refuse, text } from './rule.ts';
 
 export interface EinsumTerms {
   readonly inputs: readonly (readonly string[])[];
@@ -70,6 +70,24 @@ function einsum(inputs: readonly NdArray[], terms: EinsumTerms): NdArray {
   return out;
 }
 
+/**
+ * By term i: the einsum of dy with the other terms, into the letters of term i. A letter that stands in term i alone was
+ * summed away, so the gradient is the same along it: it is put back with size 1 and broadcast.
+ */
+const einsumGradient: Gradient = ({ g, dy, inputs, attributes }) => {
+  const { inputs: terms, output } = parseEinsum(text(attributes, 'equation', ''));
+  return terms.map((term, i) => () => {
+    const others = terms.filter((_, k) => k !== i);
+    const known = [output, ...others].flat();
+    const kept = term.filter((letter) => known.includes(letter));
+    const lost = term.flatMap((letter, axis) => (known.includes(letter) ? [] : [axis]));
+    const left = [output, ...others].map((letters) => letters.join('')).join(',');
+    const factors = inputs.filter((_, k) => k !== i);
+    const gradient = g.einsum(`${left}->${kept.join('')}`, dy, ...factors);
+    return lost.length === 0 ? gradient : g.expandLike(g.unsqueeze(gradient, lost), inputs[i]);
+  });
+};
+
 export const einsumOps = {
   Einsum: {
     infer: ({ inputs, attributes }) => {
@@ -84,5 +102,6 @@ export const einsumOps = {
     interpret: (inputs, attributes) => [
       einsum(inputs, parseEinsum(text(attributes, 'equation', ''))),
     ],
+    gradient: einsumGradient,
   },
 } satisfies Record<string, OpRule>;

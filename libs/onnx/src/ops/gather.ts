@@ -19,6 +19,7 @@ import {
   type OpRule,
   text,
 } from './rule.ts';
+import { scatterRows } from './scatter-rows.ts';
 
 function axisOf(attributes: Attributes, rank: number): number {
   return normalAxis(int(attributes, 'axis', 0), rank);
@@ -84,6 +85,10 @@ export const gatherOps = {
     interpret: ([data, indices], attributes) => [
       gathered(data, indices, axisOf(attributes, data.shape.length)),
     ],
+    gradient: ({ g, dy, inputs: [data, indices], attributes }) => {
+      const axis = axisOf(attributes, data.shape.length);
+      return [() => scatterRows(g, dy, indices, { axis, size: data.shape[axis] }), undefined];
+    },
   },
   GatherElements: {
     infer: ({ inputs, attributes }) => {
@@ -98,6 +103,13 @@ export const gatherOps = {
         out.data[place] = data.data[pointed];
       });
       return [out];
+    },
+    /** One index a line cannot repeat, and is written; several are added. */
+    gradient: ({ g, dy, inputs: [data, indices], attributes }) => {
+      const axis = axisOf(attributes, data.shape.length);
+      const reduction = indices.shape[axis] === 1 ? 'none' : 'add';
+      const scatter = () => g.scatterElements(g.zerosLike(data), indices, dy, { axis, reduction });
+      return [scatter, undefined];
     },
   },
   /** Inputs: data, indices, updates. Indices must not repeat within a line, unless the reduction is add. */
@@ -124,6 +136,12 @@ export const gatherOps = {
       });
       return [out];
     },
+    gradient: ({ g, dy, inputs: [, indices, updates], attributes }) => {
+      const axis = int(attributes, 'axis', 0);
+      const adds = text(attributes, 'reduction', 'none') === 'add';
+      const kept = () => g.scatterElements(dy, indices, g.zerosLike(updates), { axis });
+      return [adds ? () => dy : kept, undefined, () => g.gatherElements(dy, indices, { axis })];
+    },
   },
   /** Inputs: indices, depth, [off, on]. */
   OneHot: {
@@ -148,5 +166,6 @@ export const gatherOps = {
       });
       return [out];
     },
+    gradient: { notDifferentiable: 'whole numbers in, constants out' },
   },
 } satisfies Record<string, OpRule>;

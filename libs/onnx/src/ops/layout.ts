@@ -11,6 +11,7 @@ import {
 import {
   contentOf,
   expects,
+  type Gradient,
   int,
   ints,
   normalAxes,
@@ -67,6 +68,9 @@ function tiled(x: NdArray, times: readonly number[]): NdArray {
   return { ...readStrided(x, pairs, strides), shape };
 }
 
+/** The same numbers in x's shape. */
+const backInShape: Gradient = ({ g, dy, inputs: [x] }) => [() => g.reshape(dy, x.shape), undefined];
+
 /** Ops that rename, move or repeat axes. */
 export const layoutOps = {
   Transpose: {
@@ -77,8 +81,19 @@ export const layoutOps = {
       return [{ dtype, shape: perm.map((axis) => from[axis]) }];
     },
     interpret: ([x], attributes) => [transposed(x, ints(attributes, 'perm'))],
+    gradient: ({ g, dy, inputs: [x], attributes }) => {
+      const perm = normalAxes(ints(attributes, 'perm'), x.shape.length);
+      return [
+        () =>
+          g.transpose(
+            dy,
+            perm.map((_, axis) => perm.indexOf(axis)),
+          ),
+      ];
+    },
   },
   Reshape: {
+    gradient: backInShape,
     infer: ({ inputs }) => {
       const [{ dtype, shape: from }, target] = inputs;
       return [{ dtype, shape: reshaped(from, contentOf(target, 'the shape')) }];
@@ -94,18 +109,21 @@ export const layoutOps = {
     },
   },
   Flatten: {
+    gradient: backInShape,
     infer: ({ inputs: [x], attributes }) => [
       { dtype: x.dtype, shape: flattened(x.shape, int(attributes, 'axis', 1)) },
     ],
     interpret: ([x], attributes) => relabelled(x, flattened(x.shape, int(attributes, 'axis', 1))),
   },
   Unsqueeze: {
+    gradient: backInShape,
     infer: ({ inputs: [x, axes] }) => [
       { dtype: x.dtype, shape: unsqueezed(x.shape, wholeContentOf(axes, 'axes')) },
     ],
     interpret: ([x, axes]) => relabelled(x, unsqueezed(x.shape, [...axes.data])),
   },
   Squeeze: {
+    gradient: backInShape,
     infer: ({ inputs: [x, axes] }) => [
       { dtype: x.dtype, shape: squeezed(x.shape, wholeContentOf(axes, 'axes')) },
     ],
@@ -128,6 +146,8 @@ export const layoutOps = {
       const to = broadcastShape([x.shape, [...target.data]]);
       return [readStrided(x, to, broadcastStrides(x.shape, to))];
     },
+    /** The walker sums what was repeated. */
+    gradient: ({ dy }) => [() => dy, undefined],
   },
   Tile: {
     infer: ({ inputs }) => {
@@ -137,5 +157,12 @@ export const layoutOps = {
       return [{ dtype, shape: from.map((n, i) => multiplyDims(n, times[i])) }];
     },
     interpret: ([x, repeats]) => [tiled(x, [...repeats.data])],
+    gradient: ({ g, dy, inputs: [x, repeats] }) => {
+      const times = contentOf(repeats, 'repeats');
+      const axes = x.shape.map((_, axis) => 2 * axis);
+      const pairs = x.shape.flatMap((n, axis) => [times[axis], n]);
+      const sum = () => g.reduceSum(g.reshape(dy, pairs), { axes, keepDims: false });
+      return [sum, undefined];
+    },
   },
 } satisfies Record<string, OpRule>;

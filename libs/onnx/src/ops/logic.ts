@@ -1,6 +1,6 @@
 import { narrowF16, widenF16 } from '@heddle/tensor';
 import { map2, map3 } from '../interpret/map-broadcast.ts';
-import { ndArray } from '../interpret/nd-array.ts';
+import { mapped, ndArray } from '../interpret/nd-array.ts';
 import {
   broadcast,
   expects,
@@ -9,6 +9,7 @@ import {
   type OpRule,
   refuse,
   text,
+  truthValue,
 } from './rule.ts';
 
 function comparison(f: (a: number, b: number) => boolean): OpRule {
@@ -18,6 +19,7 @@ function comparison(f: (a: number, b: number) => boolean): OpRule {
       return [{ dtype: 'bool', shape: broadcast(inputs) }];
     },
     interpret: ([a, b]) => [map2(a, b, 'bool', (x, y) => (f(x, y) ? 1 : 0))],
+    gradient: truthValue,
   };
 }
 
@@ -28,6 +30,7 @@ function logical(f: (a: boolean, b: boolean) => boolean): OpRule {
       return [{ dtype: 'bool', shape: broadcast(inputs) }];
     },
     interpret: ([a, b]) => [map2(a, b, 'bool', (x, y) => (f(x === 1, y === 1) ? 1 : 0))],
+    gradient: truthValue,
   };
 }
 
@@ -48,13 +51,8 @@ export const logicOps = {
       expects(x.dtype === 'bool', () => `the input is ${x.dtype}, not bool`);
       return [{ dtype: 'bool', shape: x.shape }];
     },
-    interpret: ([x]) => [
-      ndArray(
-        'bool',
-        x.shape,
-        x.data.map((bit) => 1 - bit),
-      ),
-    ],
+    interpret: ([x]) => [mapped(x, (bit) => 1 - bit)],
+    gradient: truthValue,
   },
   Where: {
     infer: ({ inputs }) => {
@@ -63,8 +61,17 @@ export const logicOps = {
       return [{ dtype: inputs[1].dtype, shape: broadcast(inputs) }];
     },
     interpret: (inputs) => [map3(inputs, (condition, a, b) => (condition === 1 ? a : b))],
+    gradient: ({ g, dy, inputs: [condition] }) => [
+      undefined,
+      () => g.where(condition, dy, 0),
+      () => g.where(condition, 0, dy),
+    ],
   },
-  Identity: { infer: ({ inputs }) => [inputs[0]], interpret: ([x]) => [x] },
+  Identity: {
+    infer: ({ inputs }) => [inputs[0]],
+    interpret: ([x]) => [x],
+    gradient: ({ dy }) => [() => dy],
+  },
   /** To f32 nothing is rounded (this is fp64); to f16 it is, because that is what the caller will get. */
   Cast: {
     infer: ({ inputs, attributes }) => {
@@ -74,19 +81,13 @@ export const logicOps = {
     },
     interpret: ([x], attributes) => {
       const to = text(attributes, 'to', '') as (typeof CASTS)[number];
-      if (to === 'bool')
-        return [
-          ndArray(
-            to,
-            x.shape,
-            x.data.map((n) => (n === 0 ? 0 : 1)),
-          ),
-        ];
+      if (to === 'bool') return [mapped(x, (n) => (n === 0 ? 0 : 1), to)];
       if (to === 'f16') {
         const halves = widenF16(narrowF16(Float32Array.from(x.data)));
         return [ndArray(to, x.shape, Float64Array.from(halves))];
       }
-      return [ndArray(to, x.shape, isFloat(to) ? x.data : x.data.map(Math.trunc))];
+      return [mapped(x, isFloat(to) ? (n) => n : Math.trunc, to)];
     },
+    gradient: { notDifferentiable: 'stored halves and whole numbers are not trained' },
   },
 } satisfies Record<string, OpRule>;

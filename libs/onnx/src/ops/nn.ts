@@ -1,8 +1,23 @@
 import type { Dim } from '../dims.ts';
+import type { Value } from '../graph.ts';
 import { eachLine, filled, type NdArray } from '../interpret/nd-array.ts';
-import { expects, expectsFloat, float, int, normalAxis, type OpRule } from './rule.ts';
+import {
+  type Backward,
+  expects,
+  expectsFloat,
+  float,
+  type Gradient,
+  int,
+  normalAxis,
+  type OpRule,
+} from './rule.ts';
 
-function alongAxis(line: (x: Float64Array) => Float64Array): OpRule {
+/** Gradient by x, for a function of the lines along one axis; `sum` is over that axis. */
+type LineGradient = (
+  b: Backward & { readonly y: Value; readonly sum: (value: Value) => Value },
+) => Value;
+
+function alongAxis(line: (x: Float64Array) => Float64Array, lineGradient: LineGradient): OpRule {
   return {
     infer: ({ inputs, attributes }) => {
       expectsFloat(inputs);
@@ -12,6 +27,11 @@ function alongAxis(line: (x: Float64Array) => Float64Array): OpRule {
     interpret: ([x], attributes) => {
       const axis = normalAxis(int(attributes, 'axis', -1), x.shape.length);
       return [lineByLine(x, axis, line)];
+    },
+    gradient: (b) => {
+      const axes = [int(b.attributes, 'axis', -1)];
+      const sum = (value: Value) => b.g.reduceSum(value, { axes });
+      return [() => lineGradient({ ...b, y: b.outputs[0], sum })];
     },
   };
 }
@@ -50,9 +70,34 @@ function sameDims(a: readonly Dim[], b: readonly Dim[]): boolean {
   return a.length === b.length && a.every((n, i) => n === b[i]);
 }
 
+/**
+ * With n = (x − mean) / σ and dn = dy · scale: dx = (dn − mean(dn) − n · mean(dn · n)) / σ, dscale = dy · n, dbias = dy. Ba et al. 2016.
+ */
+const layerNormalizationGradient: Gradient = ({ g, dy, inputs: [x, scale], attributes }) => {
+  const mean = (value: Value) => g.reduceMean(value, { axes: [-1] });
+  const centred = () => g.sub(x, mean(x));
+  const spread = (value: Value) =>
+    g.sqrt(g.add(mean(g.mul(value, value)), float(attributes, 'epsilon', 1e-5)));
+  return [
+    () => {
+      const offset = centred();
+      const sigma = spread(offset);
+      const n = g.div(offset, sigma);
+      const dn = g.mul(dy, scale);
+      const tangent = g.sub(g.sub(dn, mean(dn)), g.mul(n, mean(g.mul(dn, n))));
+      return g.div(tangent, sigma);
+    },
+    () => {
+      const offset = centred();
+      return g.mul(dy, g.div(offset, spread(offset)));
+    },
+    () => dy,
+  ];
+};
+
 export const nnOps = {
-  Softmax: alongAxis(softmax),
-  LogSoftmax: alongAxis(logSoftmax),
+  Softmax: alongAxis(softmax, ({ g, y, dy, sum }) => g.mul(y, g.sub(dy, sum(g.mul(dy, y))))),
+  LogSoftmax: alongAxis(logSoftmax, ({ g, y, dy, sum }) => g.sub(dy, g.mul(g.exp(y), sum(dy)))),
   /** Over the last axis only: what every model here does. Inputs: x, scale and, if given, bias. */
   LayerNormalization: {
     infer: ({ inputs, attributes }) => {
@@ -73,5 +118,6 @@ export const nnOps = {
         ),
       ];
     },
+    gradient: layerNormalizationGradient,
   },
 } satisfies Record<string, OpRule>;

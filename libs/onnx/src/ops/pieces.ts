@@ -1,15 +1,18 @@
 import { addDims, type Dim, subtractDims } from '../dims.ts';
+import type { Value } from '../graph.ts';
 import { filled, type NdArray, readStrided, stridesOf, walk } from '../interpret/nd-array.ts';
 import {
   contentOf,
   expects,
   expectsSameDType,
+  type Gradient,
   int,
   normalAxes,
   normalAxis,
   type OpRule,
   wholeContentOf,
 } from './rule.ts';
+import { scatterRows } from './scatter-rows.ts';
 
 /** "To the end" in a Slice; ONNX clamps it to the size. Fits 32 bits, because some providers narrow there. */
 export const SLICE_END = 2 ** 31 - 1;
@@ -67,6 +70,34 @@ function piece(x: NdArray, axis: number, start: number, count: number): NdArray 
   return readStrided(x, shape, strides, start * strides[axis]);
 }
 
+/** dy with zeros where the slice did not read. A stepped slice reads single places of an axis of known size: as Gather does. */
+const sliceGradient: Gradient = ({ g, dy, inputs: [x, starts, ends, axesInput, steps] }) => {
+  const whole = (input: Value) => wholeContentOf(input, 'a slice to differentiate');
+  const [axis, ...more] = normalAxes(whole(axesInput), x.shape.length);
+  expects(more.length === 0, 'slices of one axis only have gradients');
+  const [size, step] = [x.shape[axis], whole(steps)[0]];
+  const into = () => {
+    if (step !== 1) {
+      const { first, count } = sliced(size as number, whole(starts)[0], whole(ends)[0], step);
+      const places = Array.from({ length: count }, (_, i) => first + i * step);
+      return scatterRows(g, dy, g.constant(places, 'i64'), { axis, size });
+    }
+    const from = (n: Dim) => (typeof n === 'number' && n < 0 ? addDims(n, size) : n);
+    const [start] = contentOf(starts, 'starts').map(from);
+    const before =
+      typeof start === 'number' && typeof size === 'number' ? clamp(start, size) : start;
+    const after = subtractDims(size, addDims(before, dy.shape[axis]));
+    const zeros = (n: Dim) =>
+      n === 0 ? [] : [g.constantOfShape(x.shape.with(axis, n) as readonly Dim[], 0)];
+    return g.concat([...zeros(before), dy, ...zeros(after)], { axis });
+  };
+  return [into, undefined, undefined, undefined, undefined];
+};
+
+function clamp(start: number, size: number): number {
+  return Math.min(Math.max(start, 0), size);
+}
+
 /** Ops that join and cut along an axis. */
 export const pieceOps = {
   Concat: {
@@ -87,6 +118,16 @@ export const pieceOps = {
     interpret: (inputs, attributes) => [
       concatenated(inputs, normalAxis(int(attributes, 'axis', 0), inputs[0].shape.length)),
     ],
+    gradient: ({ g, dy, inputs, attributes }) => {
+      const axis = normalAxis(int(attributes, 'axis', 0), inputs[0].shape.length);
+      let end: Dim = 0;
+      return inputs.map(({ shape }) => {
+        const start = end;
+        end = addDims(end, shape[axis]);
+        const bounds = { axis, start, end };
+        return () => g.slice(dy, bounds);
+      });
+    },
   },
   /** Inputs: x, starts, ends, axes, steps. */
   Slice: {
@@ -113,6 +154,7 @@ export const pieceOps = {
       });
       return [readStrided(x, shape, strides, offset)];
     },
+    gradient: sliceGradient,
   },
   Split: {
     infer: ({ inputs, attributes }) => {
@@ -130,6 +172,10 @@ export const pieceOps = {
         start += size;
         return piece(x, axis, start - size, size);
       });
+    },
+    gradient: ({ g, dys, outputs, attributes }) => {
+      const parts = () => dys.map((dy, i) => dy ?? g.zerosLike(outputs[i]));
+      return [() => g.concat(parts(), { axis: int(attributes, 'axis', 0) }), undefined];
     },
   },
 } satisfies Record<string, OpRule>;

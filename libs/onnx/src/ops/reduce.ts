@@ -1,3 +1,6 @@
+import { productOfDims } from '../dims.ts';
+import type { Value } from '../graph.ts';
+import type { GraphBuilder } from '../graph-builder.ts';
 import { eachLine, filled, type NdArray, stridesOf, walk } from '../interpret/nd-array.ts';
 import {
   expects,
@@ -8,6 +11,7 @@ import {
   type OpRule,
   reducedShape,
   wholeContentOf,
+  wholeNumber,
 } from './rule.ts';
 
 /** A fold over the elements that a reduction joins, and what is made of the result of `count` of them. */
@@ -30,9 +34,19 @@ function folded(x: NdArray, axes: readonly number[], keepDims: boolean, fold: Fo
   return { ...out, data: out.data.map((sum) => finish(sum, count)) };
 }
 
+/** Gradient by x; y and dy have the reduced axes put back with size 1, so that they broadcast against x. */
+type Spread = (backward: {
+  readonly g: GraphBuilder;
+  readonly x: Value;
+  readonly y: Value;
+  readonly dy: Value;
+  readonly axes: readonly number[];
+}) => Value;
+
 /** Inputs: x and the axes; attribute keepdims. */
 function reduction(
   reduced: (x: NdArray, axes: readonly number[], keepDims: boolean) => NdArray,
+  spread: Spread,
 ): OpRule {
   return {
     infer: ({ inputs, attributes }) => {
@@ -46,12 +60,24 @@ function reduction(
       const axes = normalAxes([...axesInput.data], x.shape.length);
       return [reduced(x, axes, int(attributes, 'keepdims', 1) === 1)];
     },
+    gradient: ({ g, dy, inputs: [x, axesInput], outputs: [y], attributes }) => {
+      const axes = normalAxes(wholeContentOf(axesInput, 'axes'), x.shape.length);
+      const keep = (value: Value) =>
+        int(attributes, 'keepdims', 1) === 1 ? value : g.unsqueeze(value, axes);
+      return [() => spread({ g, x, y: keep(y), dy: keep(dy), axes }), undefined];
+    },
   };
 }
 
-function folding(fold: Fold): OpRule {
-  return reduction((x, axes, keepDims) => folded(x, axes, keepDims, fold));
+function folding(fold: Fold, spread: Spread): OpRule {
+  return reduction((x, axes, keepDims) => folded(x, axes, keepDims, fold), spread);
 }
+
+/** To the element that was chosen; equal ones share it evenly. */
+const toChosen: Spread = ({ g, x, y, dy, axes }) => {
+  const chosen = g.cast(g.equal(x, y), 'f32');
+  return g.mul(chosen, g.div(dy, g.reduceSum(chosen, { axes })));
+};
 
 const sum: Fold = { from: 0, step: (total, x) => total + x };
 const sumSquare: Fold = { from: 0, step: (total, x) => total + x * x };
@@ -88,13 +114,20 @@ function cumulative(x: NdArray, axis: number, exclusive: boolean, reverse: boole
 }
 
 export const reduceOps = {
-  ReduceSum: folding(sum),
-  ReduceMean: folding({ ...sum, finish: (total, count) => total / count }),
-  ReduceMax: folding(largest),
-  ReduceMin: folding(smallest),
-  ReduceSumSquare: folding(sumSquare),
-  ReduceL2: folding({ ...sumSquare, finish: Math.sqrt }),
-  ReduceLogSumExp: reduction(logSumExp),
+  ReduceSum: folding(sum, ({ g, x, dy }) => g.expandLike(dy, x)),
+  ReduceMean: folding({ ...sum, finish: (total, count) => total / count }, (b) => {
+    const { g, x, dy, axes } = b;
+    const count = g.number(productOfDims(axes.map((axis) => x.shape[axis])));
+    return g.expandLike(g.div(dy, count), x);
+  }),
+  ReduceMax: folding(largest, toChosen),
+  ReduceMin: folding(smallest, toChosen),
+  ReduceSumSquare: folding(sumSquare, ({ g, x, dy }) => g.mul(g.mul(x, 2), dy)),
+  /** Undefined where all of x is 0. */
+  ReduceL2: folding({ ...sumSquare, finish: Math.sqrt }, ({ g, x, y, dy }) =>
+    g.mul(x, g.div(dy, y)),
+  ),
+  ReduceLogSumExp: reduction(logSumExp, ({ g, x, y, dy }) => g.mul(g.exp(g.sub(x, y)), dy)),
   ArgMax: {
     infer: ({ inputs, attributes }) => {
       expectsFloat(inputs);
@@ -117,6 +150,7 @@ export const reduceOps = {
       });
       return [out];
     },
+    gradient: wholeNumber,
   },
   CumSum: {
     infer: ({ inputs }) => {
@@ -130,6 +164,13 @@ export const reduceOps = {
       const axis = normalAxis(axisInput.data[0], x.shape.length);
       const exclusive = int(attributes, 'exclusive', 0) === 1;
       return [cumulative(x, axis, exclusive, int(attributes, 'reverse', 0) === 1)];
+    },
+    /** Each element counts in all sums after it: the same sum from the other end. */
+    gradient: ({ g, dy, inputs: [, axisInput], attributes }) => {
+      const axis = wholeContentOf(axisInput, 'axis')[0];
+      const exclusive = int(attributes, 'exclusive', 0) === 1;
+      const reverse = int(attributes, 'reverse', 0) === 0;
+      return [() => g.cumSum(dy, { axis, exclusive, reverse }), undefined];
     },
   },
 } satisfies Record<string, OpRule>;

@@ -1,6 +1,7 @@
 import type { DType } from '@heddle/tensor';
 import { broadcastDims, type Dim } from '../dims.ts';
-import type { Attribute, Attributes, ValueInfo } from '../graph.ts';
+import type { Attribute, Attributes, Value, ValueInfo } from '../graph.ts';
+import type { GraphBuilder } from '../graph-builder.ts';
 import type { NdArray } from '../interpret/nd-array.ts';
 
 /** What an op is told when its result's type is inferred. */
@@ -15,7 +16,36 @@ export interface OpRule {
   readonly infer: (call: Call) => readonly ValueInfo[];
   /** What the op computes, in fp64, as plainly as it can be said: the oracle. */
   readonly interpret: (inputs: readonly NdArray[], attributes: Attributes) => readonly NdArray[];
+  readonly gradient: Gradient | NotDifferentiable;
 }
+
+/** A node as its gradient rule sees it. */
+export interface Backward {
+  readonly g: GraphBuilder;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly attributes: Attributes;
+  /** Gradient of the loss by each output; undefined where none arrives. `dy` is the first, which does arrive where there is one output. */
+  readonly dys: readonly (Value | undefined)[];
+  readonly dy: Value;
+}
+
+/**
+ * One function for each input, called only if its gradient is wanted; undefined for an input that has none (indices, axes).
+ * What it returns may still be broadcast: the walker sums it to the shape of the input.
+ */
+export type Gradient = (backward: Backward) => readonly ((() => Value) | undefined)[];
+
+/** Why no gradient passes: whatever is above such a node gets none from it, which is the true derivative wherever one exists. */
+export interface NotDifferentiable {
+  readonly notDifferentiable: string;
+}
+
+export const truthValue: NotDifferentiable = { notDifferentiable: 'the result is a truth value' };
+export const wholeNumber: NotDifferentiable = { notDifferentiable: 'the result is whole numbers' };
+export const onlySizes: NotDifferentiable = {
+  notDifferentiable: 'the result depends on sizes, not on values',
+};
 
 /** Thrown by inference; the builder turns it into a `ShapeError`. */
 export class Refusal extends Error {}

@@ -2,7 +2,15 @@ import type { DType } from '@heddle/tensor';
 import { productOfDims, subtractDims } from '../dims.ts';
 import type { Attributes } from '../graph.ts';
 import { filled, ndArray, walk } from '../interpret/nd-array.ts';
-import { contentOf, expects, expectsWhole, int, type OpRule, wholeContentOf } from './rule.ts';
+import {
+  contentOf,
+  expects,
+  expectsWhole,
+  int,
+  type OpRule,
+  onlySizes,
+  wholeContentOf,
+} from './rule.ts';
 
 function fillOf(attributes: Attributes): { fill: number; dtype: DType } {
   const value = attributes['value'];
@@ -14,6 +22,7 @@ function fillOf(attributes: Attributes): { fill: number; dtype: DType } {
 export const sizeOps = {
   /** start, limit, delta: i64 scalars with known content; delta is 1 where a bound is symbolic. */
   Range: {
+    gradient: onlySizes,
     infer: ({ inputs }) => {
       for (const input of inputs) expectsWhole(input, 'a bound');
       const [start, limit, delta] = inputs.map((input) => contentOf(input, 'a bound')[0]);
@@ -32,6 +41,7 @@ export const sizeOps = {
     },
   },
   Shape: {
+    gradient: onlySizes,
     infer: ({ inputs, attributes }) => {
       const from = inputs[0].shape;
       const start = int(attributes, 'start', 0);
@@ -45,10 +55,12 @@ export const sizeOps = {
     },
   },
   Size: {
+    gradient: onlySizes,
     infer: ({ inputs }) => [{ dtype: 'i64', shape: [], content: [productOfDims(inputs[0].shape)] }],
     interpret: ([x]) => [filled('i64', [], x.data.length)],
   },
   ConstantOfShape: {
+    gradient: onlySizes,
     infer: ({ inputs, attributes }) => [
       { dtype: fillOf(attributes).dtype, shape: contentOf(inputs[0], 'the shape') },
     ],
@@ -59,6 +71,10 @@ export const sizeOps = {
   },
   /** Lower (upper = 0) or upper triangle of the last two axes, from diagonal k on. Inputs: x and k. */
   Trilu: {
+    gradient: ({ g, dy, inputs: [, k], attributes }) => {
+      const options = { upper: int(attributes, 'upper', 1) === 1, k: wholeContentOf(k, 'k')[0] };
+      return [() => g.trilu(dy, options), undefined];
+    },
     infer: ({ inputs }) => {
       const [{ dtype, shape: from }, k] = inputs;
       expects(from.length >= 2, 'x has fewer than 2 axes');

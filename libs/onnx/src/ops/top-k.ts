@@ -41,5 +41,10 @@ export const topKOps = {
       });
       return [values, indices];
     },
+    /** To the kept values, at their places; none through the choice. A line's indices differ, so that they are written. */
+    gradient: ({ g, dy, inputs: [x], outputs: [, indices], attributes }) => {
+      const axis = int(attributes, 'axis', -1);
+      return [() => g.scatterElements(g.zerosLike(x), indices, dy, { axis }), undefined];
+    },
   },
 } satisfies Record<string, OpRule>;
