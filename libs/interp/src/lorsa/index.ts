@@ -1,3 +1,5 @@
+export { bestWriteScale, flipRarelyPositive, initialiseActiveSubspace } from './active-subspace.ts';
+export { ADAM_DEFAULTS, type AdamConfig } from './adam.ts';
 export { applyLorsa, type LorsaApplied, zPatterns } from './apply.reference.ts';
 export {
   type LorsaLayer,
@@ -13,8 +15,10 @@ export {
   lorsaEncode,
   lorsaForward,
 } from './forward.reference.ts';
+export { layerInputs, lorsaGraph, parameterInputs, rotaryFeeds } from './forward-graph.ts';
 export { type GateNumbers, gate } from './gate.ts';
 export { type LorsaGradients, lorsaGradients } from './gradients.reference.ts';
+export { type HostPositions, rotaryOfHost } from './host-rotary.ts';
 export { copyHostQK, type HostAttention, initialiseLevelA, meanTarget } from './initialise.ts';
 export {
   checkLorsaConfig,
@@ -71,4 +75,21 @@ export {
   learningRateAt,
   topKAt,
 } from './schedule.ts';
+export { type DrawnBatch, drawBatch } from './sequence-order.ts';
+export { nextName, stateFeeds } from './state-feeds.ts';
+export {
+  buildEvaluation,
+  buildTrainStep,
+  encodedEvaluation,
+  encodedTrainStep,
+  stepFeeds,
+} from './train-graph.ts';
+export {
+  decodeTrainingState,
+  encodeTrainingState,
+  initialState,
+  type TrainingManifest,
+  type TrainingState,
+  weightsOf,
+} from './training-state.ts';
 export { shownSources, zPattern } from './z-pattern.ts';

@@ -1,4 +1,4 @@
-import { type Graph, GraphBuilder, gradients, type Value } from '@heddle/onnx';
+import { encodeModel, type Graph, GraphBuilder, gradients, type Value } from '@heddle/onnx';
 
 import { type Tensor, tensor } from '@heddle/tensor';
 import { type AdamConfig, adamCorrections, adamGraph, adamInputs } from './adam.ts';
@@ -113,6 +113,31 @@ function buildLoss(
     return loss;
   });
 }
+
+/**
+ * Forward and sums without gradients: what evaluation and initialisation read.
+ *
+ *   feeds     those of the step that the forward pass and the loss need
+ *   outputs   loss and the sums of the step · pre `[token, ov_head]` · reconstruction `[token, d_model]`
+ */
+export function buildEvaluation(config: LorsaConfig): Graph {
+  const g = new GraphBuilder('lorsa_evaluation');
+  const parameters = parameterInputs(g, config);
+  const inputs = layerInputs(g, config);
+  const y = g.input('y', 'f32', ['batch', 'pos', config.d_model]);
+  const valid = g.input('valid', 'f32', ['batch', 'pos']);
+  const forward = lorsaGraph(g, config, parameters, inputs);
+  g.output('loss', buildLoss(g, config, forward, { y, valid }));
+  g.output('pre', forward.preActivations);
+  g.output('reconstruction', forward.reconstruction);
+  return g.build();
+}
+
+/** The two graphs as ONNX bytes, which an engine takes. */
+export const encodedTrainStep = (config: LorsaConfig): Uint8Array =>
+  encodeModel(buildTrainStep(config));
+export const encodedEvaluation = (config: LorsaConfig): Uint8Array =>
+  encodeModel(buildEvaluation(config));
 
 export interface StepNumbers {
   readonly topK: number;
