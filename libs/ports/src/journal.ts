@@ -20,7 +20,7 @@ export interface Journal {
   append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number>;
   /** Events after `after` in order; empty for an unknown stream. */
   read(stream: string, after?: number): Promise<readonly JournalEvent[]>;
-  /** Every event of the streams under `prefix` from now on, or after `after` of one stream first. Ends with the signal. */
+  /** Events of one stream after `after`: first those that stand, then each as it comes. Ends with the signal. */
   follow(stream: string, after: number, signal: AbortSignal): AsyncIterable<JournalEvent>;
   /** Names of streams under a prefix, in order of creation, at most `limit`, after the name `after`. */
   streams(prefix: string, limit: number, after?: string): Promise<readonly string[]>;

@@ -1,1 +1,16 @@
-export {};
+export { type BlobsHarness, blobsContract, digestOf } from './contracts/blobs-contract.ts';
+export { type JournalHarness, journalContract } from './contracts/journal-contract.ts';
+export { type QueueHarness, queueContract } from './contracts/queue-contract.ts';
+export { type CountRequest, countingKind, countingResult } from './counting-kind.ts';
+export {
+  CountingMetrics,
+  deafEvents,
+  type LogLine,
+  recordingLog,
+  silentLog,
+} from './quiet.ts';
+export { MemoryBlobs } from './simulated/memory-blobs.ts';
+export { MemoryJournal } from './simulated/memory-journal.ts';
+export { MemoryQueue } from './simulated/memory-queue.ts';
+export { temporaryFolder } from './temporary-folder.ts';
+export { VirtualClock } from './virtual-clock.ts';

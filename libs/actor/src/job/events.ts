@@ -1,0 +1,114 @@
+import type { Code, Details, Json } from '@heddle/core';
+import type { BlobDigest } from '@heddle/ports';
+
+/** An error as a journal and a client see it: the cause stays in the log. */
+export interface JobError {
+  readonly code: Code;
+  readonly message: string;
+  readonly field?: string;
+  readonly retryable: boolean;
+  readonly details?: Details;
+}
+
+/** A blob that a job keeps, with its size (what `gc` counts) and the blobs that it names. */
+export interface KeptBlob {
+  readonly blob: BlobDigest;
+  readonly bytes: number;
+  readonly references: readonly BlobDigest[];
+}
+
+export interface Provenance {
+  readonly [name: string]: Json;
+}
+
+export interface SplitTask {
+  readonly input: Json;
+  readonly references: readonly BlobDigest[];
+}
+
+interface Stamp {
+  /** The version of this event's shape. A change of meaning gets the next number and an upcast in `codec.ts`. */
+  readonly v: 1;
+  /** Decided by the replica that appended, so that a fold needs nothing but events. */
+  readonly timeMs: number;
+}
+
+/** An attempt's events carry its claim: the name under which one worker, once, started the task. */
+interface Attempt extends Stamp {
+  readonly task: number;
+  readonly claim: string;
+}
+
+export interface Submitted extends Stamp {
+  readonly type: 'submitted';
+  readonly kind: string;
+  readonly key: string;
+  readonly request: Json;
+  readonly pinned: boolean;
+  readonly attemptsMax: number;
+}
+
+export interface Split extends Stamp {
+  readonly type: 'split';
+  readonly tasks: readonly SplitTask[];
+  /** Whether one more task (index = number of tasks) makes the result of the others' outputs. */
+  readonly reduce: boolean;
+}
+
+export interface Started extends Attempt {
+  readonly type: 'started';
+}
+export interface Checkpointed extends Attempt, KeptBlob {
+  readonly type: 'checkpointed';
+  readonly cursor: number;
+}
+/** Handed back unfinished, on a pause or a drain. */
+export interface Released extends Attempt {
+  readonly type: 'released';
+}
+export interface AttemptFailed extends Attempt {
+  readonly type: 'attempt-failed';
+  readonly error: JobError;
+  readonly retryAtMs: number;
+}
+export interface TaskDone extends Attempt, KeptBlob {
+  readonly type: 'task-done';
+  readonly provenance: Provenance;
+}
+export interface Paused extends Stamp {
+  readonly type: 'paused';
+}
+export interface Resumed extends Stamp {
+  readonly type: 'resumed';
+}
+export interface Cancelled extends Stamp {
+  readonly type: 'cancelled';
+}
+export interface Failed extends Stamp {
+  readonly type: 'failed';
+  readonly error: JobError;
+}
+export interface Completed extends Stamp, KeptBlob {
+  readonly type: 'completed';
+  readonly provenance: Provenance;
+}
+export interface Pinned extends Stamp {
+  readonly type: 'pinned';
+  readonly pinned: boolean;
+}
+
+/** Everything that can have happened to a job. */
+export type JobEvent =
+  | Submitted
+  | Split
+  | Started
+  | Checkpointed
+  | Released
+  | AttemptFailed
+  | TaskDone
+  | Paused
+  | Resumed
+  | Cancelled
+  | Failed
+  | Completed
+  | Pinned;

@@ -1,0 +1,105 @@
+import type { BlobDigest, BlobStat } from '@heddle/ports';
+import { checkpointsOf } from './effects.ts';
+import { isSettled, type JobState } from './state.ts';
+
+export interface GcInput {
+  readonly nowMs: number;
+  readonly jobs: readonly JobState[];
+  /** Listed before the jobs were read, so that what was committed in between is seen. */
+  readonly blobs: readonly BlobStat[];
+  /** Blobs that something other than a job keeps. */
+  readonly roots: readonly BlobDigest[];
+  /** Bytes of settled, unpinned jobs that stay, by kind. */
+  readonly retainedBytesMax: (kind: string) => number;
+  /** Settled jobs whose journal stays, pinned ones not counted. */
+  readonly retainedJobsMax: number;
+  /** Free every settled job that is not pinned, whatever the budgets. */
+  readonly everything: boolean;
+  readonly graceMs: number;
+}
+
+export interface ForgottenJob {
+  readonly id: string;
+  readonly kind: string;
+  /** Bytes of the blobs that it alone or among others kept. */
+  readonly bytes: number;
+  readonly reason: 'asked' | 'budget' | 'count';
+}
+
+export interface GcPlan {
+  readonly forget: readonly ForgottenJob[];
+  readonly remove: readonly BlobStat[];
+  readonly freedBytes: number;
+  readonly keptBytes: number;
+}
+
+/**
+ * Decides what to free; never frees. Kept are the blobs that an unfinished, a pinned or a retained job needs, those
+ * younger than the grace (about to be committed), and the roots. Retained are settled jobs, newest first, to their
+ * kind's budget.
+ */
+export function planGc(input: GcInput): GcPlan {
+  const sizes = new Map(input.blobs.map(({ digest, bytes }) => [digest, bytes]));
+  const forget = forgotten(input, sizes);
+  const gone = new Set(forget.map((job) => job.id));
+  const needed = new Set(input.roots);
+  for (const job of input.jobs) {
+    if (!gone.has(job.id)) for (const blob of neededBlobs(job)) needed.add(blob);
+  }
+  const youngMs = input.nowMs - input.graceMs;
+  const remove = input.blobs.filter(
+    ({ digest, modifiedMs }) => !needed.has(digest) && modifiedMs <= youngMs,
+  );
+  const freedBytes = total(remove);
+  return { forget, remove, freedBytes, keptBytes: total(input.blobs) - freedBytes };
+}
+
+/** What a job may still read, or somebody may read of it. */
+export function neededBlobs(state: JobState): readonly BlobDigest[] {
+  if (state.status === 'completed') {
+    return state.result === undefined ? [] : [state.result.blob, ...state.result.references];
+  }
+  if (state.status === 'cancelled') return [];
+  if (state.status === 'failed' && state.error?.retryable !== true) return [];
+  const ofTasks = state.tasks.flatMap(({ references, checkpoint, output }) => [
+    ...references,
+    ...(checkpoint?.references ?? []),
+    ...(output === undefined ? [] : [output.blob, ...output.references]),
+  ]);
+  return [...checkpointsOf(state), ...ofTasks];
+}
+
+function forgotten(
+  input: GcInput,
+  sizes: ReadonlyMap<BlobDigest, number>,
+): readonly ForgottenJob[] {
+  const settled = input.jobs
+    .filter((job) => isSettled(job.status) && !job.pinned)
+    .sort((a, b) => b.updatedMs - a.updatedMs || (a.id < b.id ? -1 : 1));
+  const retained = new Map<string, number>();
+  const out: ForgottenJob[] = [];
+  for (const [index, { id, kind, ...rest }] of settled.entries()) {
+    const bytes = sum(neededBlobs({ id, kind, ...rest }), sizes);
+    const soFar = (retained.get(kind) ?? 0) + bytes;
+    const reason = input.everything
+      ? 'asked'
+      : soFar > input.retainedBytesMax(kind)
+        ? 'budget'
+        : index >= input.retainedJobsMax
+          ? 'count'
+          : undefined;
+    if (reason === undefined) retained.set(kind, soFar);
+    else out.push({ id, kind, bytes, reason });
+  }
+  return out;
+}
+
+function sum(blobs: readonly BlobDigest[], sizes: ReadonlyMap<BlobDigest, number>): number {
+  let bytes = 0;
+  for (const blob of new Set(blobs)) bytes += sizes.get(blob) ?? 0;
+  return bytes;
+}
+
+function total(blobs: readonly BlobStat[]): number {
+  return blobs.reduce((bytes, blob) => bytes + blob.bytes, 0);
+}

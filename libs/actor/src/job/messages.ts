@@ -1,0 +1,44 @@
+import type { Json } from '@heddle/core';
+import type { JobError, KeptBlob, Provenance, SplitTask } from './events.ts';
+
+interface Now {
+  readonly nowMs: number;
+}
+
+/** Names one attempt; see `Started`. Repeating a message under its claim changes nothing and gets the same reply. */
+interface Claimed extends Now {
+  readonly task: number;
+  readonly claim: string;
+}
+
+/** Everything that a job's actor understands. */
+export type JobMessage =
+  | (Now & {
+      readonly type: 'submit';
+      readonly kind: string;
+      readonly key: string;
+      readonly request: Json;
+      readonly pinned: boolean;
+      readonly attemptsMax: number;
+      readonly tasks: readonly SplitTask[];
+      readonly reduce: boolean;
+    })
+  /** A queue message reached a worker: may it start? `sequence` is the message's (see `TaskState.readySequence`). */
+  | (Claimed & { readonly type: 'start'; readonly sequence: number })
+  | (Claimed & KeptBlob & { readonly type: 'checkpoint'; readonly cursor: number })
+  | (Claimed & { readonly type: 'release' })
+  | (Claimed & { readonly type: 'fail'; readonly error: JobError })
+  | (Claimed & KeptBlob & { readonly type: 'done'; readonly provenance: Provenance })
+  | (Now & { readonly type: 'pause' | 'resume' | 'cancel' })
+  | (Now & { readonly type: 'pin'; readonly pinned: boolean });
+
+/** What the sender of a message learns. */
+export type JobReply =
+  | { readonly type: 'done' }
+  /** Start; the task is yours under your claim. */
+  | { readonly type: 'granted'; readonly attempt: number }
+  /** Nothing to do for this message, ever: acknowledge it. */
+  | { readonly type: 'drop' }
+  /** Too early: hand it back for so long. */
+  | { readonly type: 'later'; readonly delayMs: number }
+  | { readonly type: 'refuse'; readonly error: JobError };

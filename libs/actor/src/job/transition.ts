@@ -1,0 +1,205 @@
+import { canonicalJson, type Details, unreachable } from '@heddle/core';
+import { JOB_LIMITS } from '../limits.ts';
+import { discardsOf, type JobEffect, newEffects } from './effects.ts';
+import type { JobError, JobEvent } from './events.ts';
+import type { JobMessage, JobReply } from './messages.ts';
+import { fold, holds, isSettled, type JobState } from './state.ts';
+
+type Message<T extends JobMessage['type']> = Extract<JobMessage, { readonly type: T }>;
+
+/** Events to append (none: nothing changes) and what to answer. */
+type Decision = readonly [readonly JobEvent[], JobReply];
+
+const DONE: JobReply = { type: 'done' };
+const DROP: JobReply = { type: 'drop' };
+
+/**
+ * Decides; never does. The state returned is the one after the events of the `append` effect, if there is one; what
+ * else is asked for is derived from the two states, so that a reconciler can ask for it again from the state alone.
+ */
+export function transition(
+  state: JobState,
+  message: JobMessage,
+): readonly [JobState, readonly JobEffect[]] {
+  const [events, reply] = decide(state, message);
+  const answer: JobEffect = { type: 'reply', reply };
+  if (events.length === 0) return [state, [answer]];
+  const next = events.reduce(fold, state);
+  return [
+    next,
+    [{ type: 'append', events }, ...newEffects(state, next), ...discardsOf(state, next), answer],
+  ];
+}
+
+function decide(state: JobState, message: JobMessage): Decision {
+  if (message.type === 'submit') return submit(state, message);
+  if (state.status === 'absent') {
+    // A message can outlive its job (`gc`), a client's request cannot find it.
+    return [[], message.type === 'start' ? DROP : refuse('not_found', `no job ${state.id}`)];
+  }
+  switch (message.type) {
+    case 'start':
+      return start(state, message);
+    case 'checkpoint':
+      return checkpoint(state, message);
+    case 'release':
+      return release(state, message);
+    case 'fail':
+      return fail(state, message);
+    case 'done':
+      return done(state, message);
+    case 'pause':
+    case 'resume':
+    case 'cancel':
+      return command(state, message);
+    case 'pin':
+      if (state.pinned === message.pinned) return [[], DONE];
+      return [[{ v: 1, type: 'pinned', timeMs: message.nowMs, pinned: message.pinned }], DONE];
+    default:
+      return unreachable(message);
+  }
+}
+
+function submit(state: JobState, message: Message<'submit'>): Decision {
+  const { kind, key, request, pinned, attemptsMax, tasks, reduce, nowMs: timeMs } = message;
+  if (state.status !== 'absent') {
+    if (canonicalJson(state.request) === canonicalJson(request)) return [[], DONE];
+    return [
+      [],
+      refuse('already_exists', `key '${key}' already names job ${state.id} with another request`),
+    ];
+  }
+  return [
+    [
+      { v: 1, type: 'submitted', timeMs, kind, key, request, pinned, attemptsMax },
+      { v: 1, type: 'split', timeMs, tasks, reduce },
+    ],
+    DONE,
+  ];
+}
+
+function start(state: JobState, message: Message<'start'>): Decision {
+  const { task: index, claim, nowMs: timeMs } = message;
+  const task = state.tasks[index];
+  if (task === undefined || task.phase === 'done' || state.status !== 'active') return [[], DROP];
+  if (task.readySequence !== message.sequence) return [[], DROP];
+  if (task.phase === 'running' && task.claim === claim) {
+    return [[], { type: 'granted', attempt: Math.max(1, task.attempts) }];
+  }
+  if (task.readyAtMs > timeMs) return [[], { type: 'later', delayMs: task.readyAtMs - timeMs }];
+  if (task.attempts >= state.attemptsMax) {
+    // Started so often and never came back: the task takes its process down, or nobody stays up long enough.
+    const error: JobError = {
+      code: 'internal',
+      message: `task ${index} was started ${task.attempts} times and never finished or got further`,
+      retryable: true,
+      details: { task: index, attemptsMax: state.attemptsMax },
+    };
+    return [[{ v: 1, type: 'failed', timeMs, error }], DROP];
+  }
+  return [
+    [{ v: 1, type: 'started', timeMs, task: index, claim }],
+    { type: 'granted', attempt: task.attempts + 1 },
+  ];
+}
+
+function checkpoint(state: JobState, message: Message<'checkpoint'>): Decision {
+  const { task, claim, blob, bytes, references, cursor, nowMs: timeMs } = message;
+  if (!holds(state, task, claim)) return [[], lost(state, task)];
+  const saved = state.tasks[task]?.checkpoint;
+  if (saved?.blob === blob && saved.cursor === cursor) return [[], DONE];
+  if (saved !== undefined && cursor < saved.cursor) {
+    const message = `cursor ${cursor} of task ${task} lies before its checkpoint's ${saved.cursor}`;
+    return [[], refuse('failed_precondition', message)];
+  }
+  return [
+    [{ v: 1, type: 'checkpointed', timeMs, task, claim, blob, bytes, references, cursor }],
+    DONE,
+  ];
+}
+
+function release(state: JobState, message: Message<'release'>): Decision {
+  const { task, claim, nowMs: timeMs } = message;
+  if (!holds(state, task, claim)) return [[], DONE]; // taken over or ended meanwhile
+  return [[{ v: 1, type: 'released', timeMs, task, claim }], DONE];
+}
+
+function fail(state: JobState, message: Message<'fail'>): Decision {
+  const { task: index, claim, error, nowMs: timeMs } = message;
+  const task = state.tasks[index];
+  if (task === undefined || !holds(state, index, claim)) return [[], DONE];
+  if (!error.retryable || task.attempts >= state.attemptsMax) {
+    return [[{ v: 1, type: 'failed', timeMs, error }], DONE];
+  }
+  const delayMs = Math.min(
+    JOB_LIMITS.backoffMaxMs,
+    JOB_LIMITS.backoffBaseMs * 2 ** Math.max(0, task.attempts - 1),
+  );
+  return [
+    [
+      {
+        v: 1,
+        type: 'attempt-failed',
+        timeMs,
+        task: index,
+        claim,
+        error,
+        retryAtMs: timeMs + delayMs,
+      },
+    ],
+    DONE,
+  ];
+}
+
+function done(state: JobState, message: Message<'done'>): Decision {
+  const { task, claim, blob, bytes, references, provenance, nowMs: timeMs } = message;
+  const held = state.tasks[task];
+  if (held?.phase === 'done' && held.claim === claim) return [[], DONE];
+  if (!holds(state, task, claim)) return [[], lost(state, task)];
+  const output = { blob, bytes, references, provenance };
+  const events: JobEvent[] = [{ v: 1, type: 'task-done', timeMs, task, claim, ...output }];
+  const open = state.tasks.filter((other) => other.phase !== 'done').length;
+  if (open === 1) events.push({ v: 1, type: 'completed', timeMs, ...output });
+  return [events, DONE];
+}
+
+function command(state: JobState, message: Message<'pause' | 'resume' | 'cancel'>): Decision {
+  const { status } = state;
+  const timeMs = message.nowMs;
+  switch (message.type) {
+    case 'pause':
+      if (status === 'paused') return [[], DONE];
+      if (status === 'active') return [[{ v: 1, type: 'paused', timeMs }], DONE];
+      break;
+    case 'resume':
+      if (status === 'active') return [[], DONE];
+      if (status === 'paused' || (status === 'failed' && state.error?.retryable)) {
+        return [[{ v: 1, type: 'resumed', timeMs }], DONE];
+      }
+      break;
+    case 'cancel':
+      if (status === 'cancelled') return [[], DONE];
+      if (!isSettled(status)) return [[{ v: 1, type: 'cancelled', timeMs }], DONE];
+      break;
+    default:
+      return unreachable(message.type);
+  }
+  return [
+    [],
+    refuse(
+      'failed_precondition',
+      `job ${state.id} is ${status}: it cannot be ${PAST[message.type]}`,
+    ),
+  ];
+}
+
+const PAST = { pause: 'paused', resume: 'resumed', cancel: 'cancelled' } as const;
+
+function lost(state: JobState, task: number): JobReply {
+  const why = isSettled(state.status) ? `the job is ${state.status}` : 'another attempt holds it';
+  return refuse('aborted', `task ${task} of job ${state.id} is no longer yours: ${why}`, { task });
+}
+
+function refuse(code: JobError['code'], message: string, details: Details = {}): JobReply {
+  return { type: 'refuse', error: { code, message, retryable: false, details } };
+}

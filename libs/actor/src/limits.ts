@@ -1,0 +1,56 @@
+/** Every number that bounds a job, and the accident it prevents. */
+export const JOB_LIMITS = {
+  /** Tasks of one job: its state holds each, and an append copies the list. */
+  tasksMax: 4096,
+  /** One journal event; JetStream takes 1 MiB in a message. Bulk belongs in a blob. */
+  eventBytesMax: 512 * 1024,
+  /** A client's key goes into the journal with every job. */
+  keyCharsMax: 200,
+  /** Tasks of one job on the queue at a time, so that one job of 4096 does not fill it for the others. */
+  windowTasks: 64,
+  /** Commands waiting for one actor; each is a caller waiting, so more is overload. */
+  mailboxMax: 1000,
+  /** Lost races for one decision: each is another replica's success, so 64 in a row is a broken journal. */
+  conflictsMax: 64,
+  /** Tries of an append whose outcome is unknown (time-out after doing it). */
+  unknownOutcomesMax: 4,
+  unknownOutcomeDelayMs: 50,
+  /** First retry of a failed task; doubles to the maximum. No jitter: the queue hands tasks out one by one anyway. */
+  backoffBaseMs: 1_000,
+  backoffMaxMs: 60_000,
+  /** Deliveries of one queue message. A backstop far above a kind's attempts: the journal counts those. */
+  deliveriesMax: 50,
+  /** Waiting for work in one pull; bounds how long a stop waits for an idle worker that ignores its signal. */
+  pullWaitMs: 5_000,
+  /** Nak delay when the journal could not be reached: long enough not to spin, short enough for a restart. */
+  journalDownDelayMs: 2_000,
+  /** How often a running task looks whether it was cancelled or paused by another process: the stated bound. */
+  stopCheckMs: 1_000,
+  /** What a lost effect can delay a job by (a crash between append and enqueue). */
+  reconcileEveryMs: 30_000,
+  /** Unreferenced blobs younger than this may be about to be committed. */
+  blobGraceMs: 15 * 60_000,
+  /** Progress for people: faster than the eye reads is a waste of the bus. */
+  progressEveryMs: 250,
+  /** Settled jobs whose journals are kept: some 2 kB each, and every reconciler pass lists their names. */
+  retainedJobsMax: 5_000,
+  /** Folded states and progress kept in memory (passivation); a state of one task is about 2 kB. */
+  actorsCachedMax: 512,
+  /** Names read from the journal at once. */
+  streamsPage: 500,
+  /** Jobs of one answer of `list`. */
+  listMax: 200,
+  /** Retry delay told to a client that found the queue full. */
+  queueFullRetryMs: 5_000,
+} as const;
+
+/** What a kind gets that says nothing. */
+export const KIND_DEFAULTS = {
+  concurrency: 1,
+  attemptsMax: 5,
+  /** Survives a garbage collection and a slow disk; half a minute until another process takes over. */
+  ackWaitMs: 30_000,
+  /** 64 tasks of some ten jobs: at a few seconds each, more than half an hour of waiting is better refused. */
+  queuedMax: 1_000,
+  retainedBytesMax: 4 * 2 ** 30,
+} as const;

@@ -1,0 +1,237 @@
+import { type Json, OperationError, present } from '@heddle/core';
+import type { Blobs, Clock, Delivery, Events, Log } from '@heddle/ports';
+import type { KeptBlob, Provenance } from '../job/events.ts';
+import type { JobState } from '../job/state.ts';
+import { decodeTask, type TaskMessage } from '../job/task-message.ts';
+import { JOB_LIMITS } from '../limits.ts';
+import type { JobActors } from './job-actors.ts';
+import type { JobKind, KindLimits, TaskOutput } from './job-kind.ts';
+import { Lease } from './lease.ts';
+import type { JobMeters } from './metrics.ts';
+import { progressSubject } from './progress-book.ts';
+import { type Reduction, runTask } from './run-task.ts';
+import { maySave, type StopReason } from './stop-reason.ts';
+import { AttemptContext, jobError } from './task-context.ts';
+
+export interface AttemptPorts {
+  readonly actors: JobActors;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly events: Events;
+  readonly log: Log;
+  readonly meters: JobMeters;
+  readonly versions: Readonly<Record<string, Json>>;
+}
+
+export interface AttemptOptions {
+  readonly ports: AttemptPorts;
+  readonly kind: JobKind;
+  readonly limits: KindLimits;
+  readonly delivery: Delivery;
+  /** Unique among all attempts of all workers. */
+  readonly claim: string;
+  readonly onLease: (lease: Lease | undefined) => void;
+}
+
+type Outcome =
+  | { readonly type: 'output'; readonly output: KeptBlob & { readonly provenance: Provenance } }
+  | { readonly type: 'stopped'; readonly reason: StopReason }
+  | { readonly type: 'error'; readonly error: unknown };
+
+/** What became of one queue message, from its arrival to its acknowledgement. */
+export class Attempt {
+  private readonly options: AttemptOptions;
+  private readonly log: Log;
+
+  constructor(options: AttemptOptions) {
+    this.options = options;
+    this.log = options.ports.log.child({ kind: options.kind.kind, claim: options.claim });
+  }
+
+  async handle(): Promise<void> {
+    const { delivery } = this.options;
+    let message: TaskMessage;
+    try {
+      message = decodeTask(delivery.bytes);
+    } catch (error) {
+      this.log.error('a queue message names no task', { key: delivery.key, error });
+      return delivery.terminate(OperationError.from(error).message);
+    }
+    try {
+      await this.start(message);
+    } catch (error) {
+      // The journal or the queue is away, or full. Nothing is lost: the message comes again.
+      this.log.warn('an attempt could not be committed', { job: message.job, error });
+      await delivery.nak(JOB_LIMITS.journalDownDelayMs).catch(() => undefined);
+    }
+  }
+
+  private async start(message: TaskMessage): Promise<void> {
+    const { ports, delivery, claim } = this.options;
+    const nowMs = ports.clock.now();
+    const { state, reply } = await ports.actors.tell(message.job, {
+      type: 'start',
+      task: message.task,
+      sequence: message.sequence,
+      claim,
+      nowMs,
+    });
+    switch (reply.type) {
+      case 'later':
+        return delivery.nak(reply.delayMs);
+      case 'granted':
+        return this.work(message, state, reply.attempt);
+      default:
+        this.count('stale');
+        return delivery.ack();
+    }
+  }
+
+  private async work(message: TaskMessage, state: JobState, attempt: number): Promise<void> {
+    const { ports, limits, delivery, claim, onLease } = this.options;
+    const { actors, clock } = ports;
+    const { ackWaitMs } = limits;
+    const lease = new Lease({ actors, clock, delivery, message, claim, ackWaitMs });
+    onLease(lease);
+    const kept = lease.keep();
+    try {
+      const outcome = await this.run(message, state, attempt, lease);
+      await this.conclude(message, outcome, lease);
+    } finally {
+      lease.close();
+      onLease(undefined);
+      await kept;
+    }
+  }
+
+  private async run(
+    message: TaskMessage,
+    state: JobState,
+    attempt: number,
+    lease: Lease,
+  ): Promise<Outcome> {
+    const { ports, kind } = this.options;
+    const context = this.context(message, state, attempt, lease);
+    try {
+      const reduction: Reduction = { state, task: message.task };
+      const output = await runTask(kind, reduction, context);
+      return { type: 'output', output: await this.keep(output, ports.blobs) };
+    } catch (error) {
+      if (lease.reason !== undefined) return { type: 'stopped', reason: lease.reason };
+      return { type: 'error', error };
+    }
+  }
+
+  private context(
+    { job, task }: TaskMessage,
+    state: JobState,
+    attempt: number,
+    lease: Lease,
+  ): AttemptContext {
+    const { ports, claim } = this.options;
+    const { actors, blobs, clock, events } = ports;
+    return new AttemptContext({
+      job,
+      task,
+      claim,
+      attempt,
+      lease,
+      checkpoint: present(state.tasks[task], 'task').checkpoint,
+      blobs,
+      clock,
+      log: this.log.child({ job, task }),
+      commit: async (kept, cursor) => {
+        const message = { type: 'checkpoint', task, claim, cursor, ...kept } as const;
+        const { reply } = await actors.tell(job, { ...message, nowMs: clock.now() });
+        if (reply.type !== 'refuse') return;
+        if (reply.error.code === 'aborted') lease.stop('lost');
+        throw new OperationError(reply.error);
+      },
+      publish: (progress) => events.publish(progressSubject(job), { job, task, progress }),
+    });
+  }
+
+  private async keep(
+    output: TaskOutput,
+    blobs: Blobs,
+  ): Promise<KeptBlob & { readonly provenance: Provenance }> {
+    const { references = [], provenance = {} } = output;
+    if (output.blob !== undefined) {
+      const stat = present(await blobs.stat(output.blob), `blob ${output.blob} of an output`);
+      return { blob: stat.digest, bytes: stat.bytes, references, provenance };
+    }
+    const stat = await blobs.put(present(output.bytes, 'bytes of an output'));
+    return { blob: stat.digest, bytes: stat.bytes, references, provenance };
+  }
+
+  private async conclude(message: TaskMessage, outcome: Outcome, lease: Lease): Promise<void> {
+    switch (outcome.type) {
+      case 'output':
+        return this.finish(message, outcome.output, lease);
+      case 'stopped':
+        return this.handBack(message, outcome.reason);
+      case 'error':
+        return this.fail(message, outcome.error);
+    }
+  }
+
+  private async finish(
+    { job, task }: TaskMessage,
+    output: KeptBlob & { readonly provenance: Provenance },
+    lease: Lease,
+  ): Promise<void> {
+    const { ports, delivery, claim } = this.options;
+    const { actors, clock, versions } = ports;
+    const provenance = { ...output.provenance, versions: { ...versions, ...own(output) } };
+    const message = { type: 'done', task, claim, ...output, provenance } as const;
+    let refused: OperationError | undefined;
+    try {
+      const { reply } = await actors.tell(job, { ...message, nowMs: clock.now() });
+      if (reply.type === 'refuse') refused = new OperationError(reply.error);
+    } catch (thrown) {
+      const error = OperationError.from(thrown);
+      if (error.retryable) throw error;
+      return this.fail({ job, task, sequence: 0 }, error); // too large to record, for one
+    }
+    if (refused === undefined) {
+      this.count('done');
+      return delivery.ack();
+    }
+    this.count('lost');
+    this.log.warn('finished, but the task was no longer ours', { job, task, error: refused });
+    // Acknowledged only if the job is over: otherwise the message may be in somebody else's hands.
+    if (lease.reason === 'ended') await delivery.ack();
+  }
+
+  private async handBack({ job, task }: TaskMessage, reason: StopReason): Promise<void> {
+    const { ports, delivery, claim } = this.options;
+    if (maySave(reason)) {
+      const nowMs = ports.clock.now();
+      await ports.actors.tell(job, { type: 'release', task, claim, nowMs });
+      this.count('released');
+      return delivery.ack();
+    }
+    this.count('lost');
+    if (reason === 'ended') await delivery.ack();
+  }
+
+  private async fail({ job, task }: TaskMessage, thrown: unknown): Promise<void> {
+    const { ports, delivery, claim } = this.options;
+    const error = jobError(thrown);
+    this.log.warn('an attempt failed', { job, task, error: thrown });
+    const nowMs = ports.clock.now();
+    await ports.actors.tell(job, { type: 'fail', task, claim, error, nowMs });
+    this.count('failed');
+    await delivery.ack();
+  }
+
+  private count(outcome: 'done' | 'failed' | 'released' | 'lost' | 'stale'): void {
+    this.options.ports.meters.count('jobs_attempts_total', this.options.kind.kind, { outcome });
+  }
+}
+
+function own({ provenance }: { readonly provenance: Provenance }): { [name: string]: Json } {
+  const { versions } = provenance;
+  const named = typeof versions === 'object' && versions !== null && !Array.isArray(versions);
+  return named ? { ...(versions as { [name: string]: Json }) } : {};
+}

@@ -1,0 +1,145 @@
+import { OperationError, present } from '@heddle/core';
+import type { Blobs, Clock, Journal, Log, WorkQueue } from '@heddle/ports';
+import { ActorHost, type Decided } from '../host/actor-host.ts';
+import { type CommittedEffect, JOB_STREAMS, jobBehaviour } from '../job/behaviour.ts';
+import { effectsOf, type PushTask } from '../job/effects.ts';
+import type { JobEvent } from '../job/events.ts';
+import type { JobMessage, JobReply } from '../job/messages.ts';
+import { isSettled, type JobState } from '../job/state.ts';
+import { encodeTask, queueOf } from '../job/task-message.ts';
+import { JOB_LIMITS } from '../limits.ts';
+import type { JobMeters } from './metrics.ts';
+
+export interface JobActorsOptions {
+  readonly journal: Journal;
+  readonly queue: WorkQueue;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly meters: JobMeters;
+}
+
+export interface Told {
+  readonly state: JobState;
+  readonly reply: JobReply;
+}
+
+type Listener = (state: JobState) => void;
+
+/** Jobs as actors, with their effects done: append first, then queue and blobs; what gets lost there comes again. */
+export class JobActors {
+  private readonly options: JobActorsOptions;
+  private readonly host: ActorHost<JobState, JobEvent, JobMessage, CommittedEffect>;
+  private readonly listeners = new Map<string, Set<Listener>>();
+
+  constructor(options: JobActorsOptions) {
+    this.options = options;
+    const { journal, clock, log, meters } = options;
+    this.host = new ActorHost(jobBehaviour, {
+      journal,
+      clock,
+      onFall: (job, error) => {
+        meters.event('jobs_actor_falls_total');
+        log.error('a job broke an invariant and is folded from the journal again', { job, error });
+      },
+    });
+  }
+
+  /** Decides, commits, does. Errors: the journal's; a refusal is a reply. */
+  async tell(job: string, message: JobMessage): Promise<Told> {
+    const decided = await this.host.tell(job, message);
+    for (const listener of this.listeners.get(job) ?? []) listener(decided.state);
+    this.meter(decided);
+    const effects = decided.effects.filter((effect) => effect.type !== 'reply');
+    const pushes = decided.retried ? effectsOf(decided.state) : effects.filter(isPush);
+    await this.push(pushes);
+    for (const effect of effects) if (effect.type === 'discard') await this.discard(effect.blob);
+    const answer = decided.effects.find((effect) => effect.type === 'reply');
+    return { state: decided.state, reply: present(answer, 'reply').reply };
+  }
+
+  look(job: string): Promise<JobState> {
+    return this.host.look(job);
+  }
+
+  forget(job: string): void {
+    this.host.forget(job);
+  }
+
+  /** Hears of decisions made in this process; those of others show in the journal. */
+  onChange(job: string, listener: Listener): () => void {
+    const known = this.listeners.get(job) ?? new Set();
+    known.add(listener);
+    this.listeners.set(job, known);
+    return () => {
+      known.delete(listener);
+      if (known.size === 0) this.listeners.delete(job);
+    };
+  }
+
+  /** Puts what this job waits for on the queue once more; keys make that harmless. */
+  async reissue(job: string): Promise<JobState> {
+    const state = await this.host.look(job);
+    await this.push(effectsOf(state));
+    return state;
+  }
+
+  /** Ids of the jobs in the journal, in order of creation. */
+  async *ids(prefix = ''): AsyncGenerator<string> {
+    let after: string | undefined;
+    for (;;) {
+      const page = await this.options.journal.streams(
+        `${JOB_STREAMS}${prefix}`,
+        JOB_LIMITS.streamsPage,
+        after,
+      );
+      for (const stream of page) yield stream.slice(JOB_STREAMS.length);
+      after = page.at(-1);
+      if (page.length < JOB_LIMITS.streamsPage) return;
+    }
+  }
+
+  private async push(pushes: readonly PushTask[]): Promise<void> {
+    const { queue, clock, log, meters } = this.options;
+    for (const effect of pushes) {
+      const delayMs = Math.max(0, effect.readyAtMs - clock.now());
+      try {
+        await queue.push(queueOf(effect.kind), effect.key, encodeTask(effect), { delayMs });
+      } catch (error) {
+        // Committed but not enqueued, as after a crash here: the reconciler's case, not the caller's.
+        meters.event('jobs_effects_lost_total');
+        log.warn('a task could not be enqueued; it will be again', { job: effect.job, error });
+        if (OperationError.from(error).code === 'resource_exhausted') return;
+      }
+    }
+  }
+
+  private async discard(blob: Parameters<Blobs['remove']>[0]): Promise<void> {
+    try {
+      await this.options.blobs.remove(blob);
+    } catch (error) {
+      this.options.meters.event('jobs_effects_lost_total');
+      this.options.log.warn('a checkpoint could not be removed; gc will', { blob, error });
+    }
+  }
+
+  private meter({ before, state, events }: Decided<JobState, JobEvent, CommittedEffect>): void {
+    const { meters } = this.options;
+    for (const event of events) {
+      if (event.type === 'submitted') meters.count('jobs_submitted_total', state.kind);
+      if (event.type === 'checkpointed') {
+        meters.count('jobs_checkpoint_bytes_total', state.kind, {}, event.bytes);
+      }
+    }
+    if (isSettled(state.status) && !isSettled(before.status)) {
+      const outcome = { outcome: state.status };
+      meters.count('jobs_settled_total', state.kind, outcome);
+      const seconds = Math.max(0, state.updatedMs - state.createdMs) / 1000;
+      meters.observe('jobs_duration_seconds', state.kind, seconds, outcome);
+    }
+  }
+}
+
+function isPush(effect: CommittedEffect): effect is PushTask {
+  return effect.type === 'push';
+}

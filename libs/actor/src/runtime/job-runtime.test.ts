@@ -1,0 +1,421 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LocalEvents } from '@heddle/adapters/events';
+import { OperationError, resourceExhausted } from '@heddle/core';
+import type { Blobs, Clock, WorkQueue } from '@heddle/ports';
+import {
+  CountingMetrics,
+  countingKind,
+  countingResult,
+  MemoryBlobs,
+  MemoryJournal,
+  MemoryQueue,
+  silentLog,
+  VirtualClock,
+} from '@heddle/testkit';
+import type { JobKind, TaskContext } from './job-kind.ts';
+import { JobRuntime, type JobRuntimeOptions } from './job-runtime.ts';
+
+/** Stores that several runtimes share, as replicas do, and a clock that a test moves. */
+class World {
+  readonly clock = new VirtualClock();
+  readonly journal = new MemoryJournal({ clock: this.clock });
+  readonly queue: WorkQueue = new MemoryQueue({ clock: this.clock });
+  readonly blobs: Blobs = new MemoryBlobs(this.clock);
+  readonly events = new LocalEvents();
+  readonly metrics = new CountingMetrics();
+  private names = 0;
+
+  runtime(kinds: readonly JobKind[], options: Partial<JobRuntimeOptions> = {}): JobRuntime {
+    const { clock, journal, queue, blobs, events, metrics } = this;
+    const runtime = new JobRuntime({
+      journal,
+      queue,
+      blobs,
+      clock,
+      events,
+      metrics,
+      log: silentLog,
+      versions: { heddle: 'test' },
+      newName: () => `name-${this.names++}`,
+      ...options,
+    });
+    for (const kind of kinds) runtime.register(kind);
+    return runtime;
+  }
+
+  async started(kinds: readonly JobKind[], options: Partial<JobRuntimeOptions> = {}) {
+    const runtime = this.runtime(kinds, options);
+    await this.clock.run(runtime.start());
+    return runtime;
+  }
+
+  async text(runtime: JobRuntime, id: string): Promise<string> {
+    const { digest } = await runtime.result(id);
+    return new TextDecoder().decode(await this.blobs.read(digest));
+  }
+}
+
+const REQUEST = { seed: 7, steps: 20, every: 5, stepMs: 1_000 };
+
+const code = (expected: string) => (error: unknown) => {
+  assert.ok(error instanceof OperationError, String(error));
+  assert.equal(error.code, expected, error.message);
+  return true;
+};
+
+function kindOf(run: (context: TaskContext) => Promise<void>): JobKind {
+  return {
+    kind: 'test.kind',
+    split: () => [{ input: null }],
+    run: async (_task, context) => {
+      await run(context);
+      return { bytes: new Uint8Array([1]) };
+    },
+  };
+}
+
+test('a job runs to its result, with provenance and progress', async () => {
+  const world = new World();
+  const runtime = await world.started([countingKind()]);
+
+  const job = await runtime.submit('count.steps', REQUEST, { key: 'mine' });
+  assert.equal(job.status, 'queued');
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const view of runtime.watch(job.id, new AbortController().signal)) {
+      seen.push(`${view.status} ${view.progress?.done ?? '-'} ${view.cursor ?? '-'}`);
+    }
+  })();
+  await world.clock.run(watching);
+
+  assert.equal(await world.text(runtime, job.id), countingResult(REQUEST));
+  const { provenance } = await runtime.result(job.id);
+  assert.deepEqual(provenance, {
+    job: job.id,
+    kind: 'count.steps',
+    request: REQUEST,
+    seed: 7,
+    versions: { heddle: 'test' },
+  });
+  assert.match(seen[0] ?? '', /^(queued|running) - -$/);
+  assert.equal(seen.at(-1), 'completed - 15');
+  assert.ok(seen.includes('running 12 10'), seen.join('\n'));
+  assert.equal(world.metrics.value('jobs_settled_total', { outcome: 'completed' }), 1);
+});
+
+test('the same key and request is the same job, another request under it is refused', async () => {
+  const world = new World();
+  const runtime = await world.started([countingKind()]);
+
+  const first = await runtime.submit('count.steps', REQUEST, { key: 'mine' });
+  const again = await runtime.submit('count.steps', { ...REQUEST }, { key: 'mine' });
+
+  assert.equal(again.id, first.id);
+  await assert.rejects(
+    runtime.submit('count.steps', { ...REQUEST, seed: 8 }, { key: 'mine' }),
+    code('already_exists'),
+  );
+  assert.equal((await runtime.list()).jobs.length, 1);
+});
+
+test('a worker that vanishes is replaced, and the work goes on from the last checkpoint', async () => {
+  const world = new World();
+  let steps = 0;
+  let dead = false;
+  // Nothing ever wakes a dead process: its timers, heartbeats among them, do not come back.
+  const clock: Clock = {
+    now: () => world.clock.now(),
+    monotonic: () => world.clock.monotonic(),
+    sleep: async (ms, signal) => {
+      await world.clock.sleep(ms, signal);
+      if (dead) await new Promise(() => undefined);
+    },
+  };
+  const gone = await world.started([countingKind(() => steps++)], { clock });
+  const job = await gone.submit('count.steps', REQUEST);
+  await world.clock.advance(12_500);
+  dead = true;
+  assert.equal(steps, 12);
+
+  const heir = await world.started([countingKind(() => steps++)]);
+  await world.clock.run(heir.wait(job.id));
+
+  assert.equal(await world.text(heir, job.id), countingResult(REQUEST));
+  assert.equal(steps, REQUEST.steps + 2, 'from the checkpoint at 10');
+});
+
+test('cancel reaches a running task, and nothing that it does afterwards counts', async () => {
+  const world = new World();
+  let heard: unknown;
+  const stubborn = kindOf(async (context) => {
+    await context.clock.sleep(60_000, context.signal);
+    heard = context.signal.reason;
+    // goes on as if it had heard nothing
+  });
+  const runtime = await world.started([stubborn]);
+  const job = await runtime.submit('test.kind', {});
+  await world.clock.advance(5_000);
+  const startedMs = world.clock.monotonic();
+
+  const view = await runtime.cancel(job.id);
+  await world.clock.advance(1);
+
+  assert.equal(view.status, 'cancelled');
+  assert.ok(heard instanceof OperationError && heard.code === 'cancelled');
+  assert.equal(world.clock.monotonic() - startedMs, 1, 'in the same process at once');
+  await world.clock.advance(120_000);
+  assert.equal((await runtime.get(job.id)).status, 'cancelled');
+  await assert.rejects(runtime.result(job.id), code('failed_precondition'));
+});
+
+test('cancel by another replica reaches a running task within the stated bound', async () => {
+  const world = new World();
+  let stoppedMs = Number.NaN;
+  const kind = kindOf(async (context) => {
+    await context.clock.sleep(600_000, context.signal);
+    stoppedMs = context.clock.monotonic();
+  });
+  const runtime = await world.started([kind]);
+  const elsewhere = world.runtime([kind]);
+  const job = await runtime.submit('test.kind', {});
+  await world.clock.advance(5_500);
+
+  const askedMs = world.clock.monotonic();
+  await elsewhere.cancel(job.id);
+  await world.clock.advance(2_000);
+
+  assert.ok(stoppedMs - askedMs <= 1_000, `${stoppedMs - askedMs} ms`);
+});
+
+test('pause saves at once and resume goes on from there, no step twice', async () => {
+  const world = new World();
+  let steps = 0;
+  const runtime = await world.started([countingKind(() => steps++)]);
+  const job = await runtime.submit('count.steps', REQUEST);
+  await world.clock.advance(7_500);
+
+  await runtime.pause(job.id);
+  await world.clock.advance(60_000);
+  const paused = await runtime.get(job.id);
+  assert.deepEqual([paused.status, paused.cursor, steps], ['paused', 7, 7]);
+
+  await runtime.resume(job.id);
+  await world.clock.run(runtime.wait(job.id));
+  assert.equal(await world.text(runtime, job.id), countingResult(REQUEST));
+  assert.equal(steps, REQUEST.steps);
+});
+
+test('a drain saves, hands the task back, and the next process goes on, no step twice', async () => {
+  const world = new World();
+  let steps = 0;
+  const first = await world.started([countingKind(() => steps++)]);
+  const job = await first.submit('count.steps', REQUEST);
+  await world.clock.advance(8_500);
+
+  const report = await world.clock.run(first.stop(10_000));
+  assert.deepEqual(report, { handedBack: 1, abandoned: 0 });
+
+  const second = await world.started([countingKind(() => steps++)]);
+  await world.clock.run(second.wait(job.id));
+  assert.equal(await world.text(second, job.id), countingResult(REQUEST));
+  assert.equal(steps, REQUEST.steps);
+});
+
+test('a task that ignores a drain is abandoned after the grace', async () => {
+  const world = new World();
+  const runtime = await world.started([kindOf(() => new Promise(() => undefined))]);
+  await runtime.submit('test.kind', {});
+  await world.clock.advance(1_000);
+
+  const report = await world.clock.run(runtime.stop(10_000), 10_001);
+
+  assert.deepEqual(report, { handedBack: 0, abandoned: 1 });
+});
+
+test('a job of several tasks is reduced in the order of its split', async () => {
+  const world = new World();
+  const kind: JobKind<{ words: string[] }, string> = {
+    kind: 'join.words',
+    limits: { concurrency: 4 },
+    split: ({ words }) => words.map((input) => ({ input })),
+    run: async ({ input, index }, context) => {
+      await context.clock.sleep(10_000 - index * 1_000); // the last is the first to finish
+      return { bytes: new TextEncoder().encode(input) };
+    },
+    reduce: async (_task, results, context) => {
+      const texts = [];
+      for (const { blob } of results) {
+        texts.push(new TextDecoder().decode(await context.blobs.read(blob)));
+      }
+      return { bytes: new TextEncoder().encode(texts.join(' ')) };
+    },
+  };
+  const runtime = await world.started([kind as unknown as JobKind]);
+
+  const job = await runtime.submit('join.words', { words: ['lift', 'one', 'warp', 'thread'] });
+  const view = await world.clock.run(runtime.wait(job.id));
+
+  assert.deepEqual(view.tasks, { count: 5, done: 5, running: 0 });
+  assert.equal(await world.text(runtime, job.id), 'lift one warp thread');
+});
+
+test('a retryable error is tried again and then succeeds', async () => {
+  const world = new World();
+  let tries = 0;
+  const flaky = kindOf(async () => {
+    tries += 1;
+    if (tries < 3) throw new OperationError({ code: 'unavailable', message: 'not yet' });
+  });
+  const runtime = await world.started([flaky]);
+
+  const job = await runtime.submit('test.kind', {});
+  const view = await world.clock.run(runtime.wait(job.id));
+
+  assert.deepEqual([view.status, view.attempts, tries], ['completed', 3, 3]);
+});
+
+test('what a task throws by mistake fails its job with the message, and the worker lives on', async () => {
+  const world = new World();
+  let broken = true;
+  const kind = kindOf(async () => {
+    if (broken) throw new TypeError('x is not a function');
+  });
+  const runtime = await world.started([kind]);
+
+  const first = await runtime.submit('test.kind', {});
+  const view = await world.clock.run(runtime.wait(first.id));
+  assert.deepEqual([view.status, view.error?.code], ['failed', 'internal']);
+  assert.equal(view.error?.message, 'x is not a function');
+
+  broken = false;
+  const second = await runtime.submit('test.kind', {});
+  assert.equal((await world.clock.run(runtime.wait(second.id))).status, 'completed');
+});
+
+test('a full disk is a typed error; after room is made the job is resumed and loses nothing', async () => {
+  const world = new World();
+  let full = true;
+  let steps = 0;
+  const blobs = new Proxy(world.blobs, {
+    get(target, name: keyof Blobs) {
+      if (name === 'put' && full && steps >= 10) {
+        return () => Promise.reject(resourceExhausted('the disk is full'));
+      }
+      const value = target[name];
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const runtime = await world.started([countingKind(() => steps++)], { blobs });
+
+  const job = await runtime.submit('count.steps', REQUEST);
+  const failed = await world.clock.run(runtime.wait(job.id));
+  assert.deepEqual([failed.status, failed.error?.code], ['failed', 'resource_exhausted']);
+  assert.equal(failed.cursor, 5);
+
+  full = false;
+  await runtime.resume(job.id);
+  await world.clock.run(runtime.wait(job.id));
+  assert.equal(await world.text(runtime, job.id), countingResult(REQUEST));
+});
+
+test('a job past its budget or past the queue is refused before anything is stored', async () => {
+  const world = new World();
+  const kind: JobKind = {
+    ...kindOf(() => new Promise(() => undefined)),
+    limits: { queuedMax: 3 },
+    estimate: () => ({ seconds: 90, bytes: 5_000 }),
+  };
+  const runtime = await world.started([kind], { budgetMax: { bytes: 6_000 } });
+
+  await assert.rejects(runtime.submit('test.kind', {}, { budget: { seconds: 60 } }), (error) => {
+    assert.ok(error instanceof OperationError);
+    assert.equal(error.code, 'resource_exhausted');
+    assert.deepEqual(error.details, { seconds: 90, bytes: 5_000, budget: 60 });
+    return true;
+  });
+  assert.deepEqual((await runtime.list()).jobs, []);
+
+  for (let i = 0; i < 4; i++) {
+    await runtime.submit('test.kind', { i }, { key: `k${i}`, budget: { seconds: 100 } });
+    await world.clock.advance(10);
+  }
+  await assert.rejects(runtime.submit('test.kind', { i: 4 }), (error) => {
+    assert.ok(error instanceof OperationError && error.code === 'resource_exhausted');
+    assert.ok((error.retryAfterMs ?? 0) > 0);
+    return true;
+  });
+  const known = await runtime.submit('test.kind', { i: 1 }, { key: 'k1' });
+  assert.equal(known.status, 'queued', 'a repeated submission is not refused');
+});
+
+test('a task that was never enqueued is enqueued by the reconciler', async () => {
+  const world = new World();
+  let lose = true;
+  const queue = new Proxy(world.queue, {
+    get(target, name: keyof WorkQueue) {
+      if (name === 'push' && lose) return () => Promise.reject(new Error('crashed in between'));
+      const value = target[name];
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const runtime = await world.started([countingKind()], { queue });
+  const job = await runtime.submit('count.steps', REQUEST);
+  await world.clock.advance(20_000);
+  assert.equal((await runtime.get(job.id)).status, 'queued');
+
+  lose = false;
+  await world.clock.run(runtime.wait(job.id), 60_000);
+  assert.equal(await world.text(runtime, job.id), countingResult(REQUEST));
+});
+
+test('list pages from the newest back and filters', async () => {
+  const world = new World();
+  const runtime = await world.started([countingKind()]);
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    ids.unshift((await runtime.submit('count.steps', { ...REQUEST, seed: i })).id);
+  }
+  await runtime.cancel(ids[1] ?? '');
+
+  const first = await runtime.list({ limit: 2 });
+  assert.deepEqual(
+    first.jobs.map(({ id }) => id),
+    ids.slice(0, 2),
+  );
+  const second = await runtime.list({ limit: 5, before: first.next ?? '' });
+  assert.deepEqual(
+    second.jobs.map(({ id }) => id),
+    ids.slice(2),
+  );
+  const cancelled = await runtime.list({ statuses: ['cancelled'] });
+  assert.deepEqual(
+    cancelled.jobs.map(({ id }) => id),
+    [ids[1]],
+  );
+  assert.deepEqual((await runtime.list({ kind: 'other.kind' })).jobs, []);
+});
+
+test('gc frees what no pinned result needs and says so', async () => {
+  const world = new World();
+  const runtime = await world.started([countingKind()]);
+  const pinned = await runtime.submit('count.steps', REQUEST, { pinned: true });
+  const other = await runtime.submit('count.steps', { ...REQUEST, seed: 8 });
+  await world.clock.run(runtime.wait(other.id));
+  await world.blobs.put(new TextEncoder().encode('left by a worker that died'));
+  await world.clock.advance(3_600_000);
+
+  const within = await runtime.gc({ dryRun: true });
+  assert.deepEqual([within.jobs.length, within.blobs.count], [0, 1]);
+  assert.equal((await runtime.gc()).blobs.bytes, 26);
+  const all = await runtime.gc({ everything: true });
+
+  assert.deepEqual(
+    all.jobs.map(({ id, reason }) => [id, reason]),
+    [[other.id, 'asked']],
+  );
+  assert.equal(all.blobs.count, 1);
+  assert.ok(all.journalBytes > 0);
+  await assert.rejects(runtime.get(other.id), code('not_found'));
+  assert.equal(await world.text(runtime, pinned.id), countingResult(REQUEST));
+});

@@ -1,0 +1,108 @@
+import type { MetricSpec, Metrics } from '@heddle/ports';
+
+const SECONDS = [0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200, 28_800] as const;
+
+/** The catalogue of what jobs report; kinds are those registered, so the label's values are closed. */
+export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
+  const kind = { kind: kinds };
+  return [
+    {
+      name: 'jobs_submitted_total',
+      kind: 'counter',
+      unit: 'jobs',
+      help: 'Jobs accepted',
+      labels: kind,
+    },
+    {
+      name: 'jobs_refused_total',
+      kind: 'counter',
+      unit: 'jobs',
+      help: 'Jobs refused at admission: queue full or past a budget',
+      labels: { ...kind, reason: ['queue', 'budget'] },
+    },
+    {
+      name: 'jobs_settled_total',
+      kind: 'counter',
+      unit: 'jobs',
+      help: 'Jobs that ended, by how',
+      labels: { ...kind, outcome: ['completed', 'failed', 'cancelled'] },
+    },
+    {
+      name: 'jobs_duration_seconds',
+      kind: 'histogram',
+      unit: 'seconds',
+      help: 'From submission to the end',
+      labels: { ...kind, outcome: ['completed', 'failed', 'cancelled'] },
+      buckets: SECONDS,
+    },
+    {
+      name: 'jobs_attempts_total',
+      kind: 'counter',
+      unit: 'attempts',
+      help: 'Attempts at tasks, by how they ended; stale means that the message had nothing left to do',
+      labels: { ...kind, outcome: ['done', 'failed', 'released', 'lost', 'stale'] },
+    },
+    {
+      name: 'jobs_checkpoint_bytes_total',
+      kind: 'counter',
+      unit: 'bytes',
+      help: 'Bytes of committed checkpoints',
+      labels: kind,
+    },
+    {
+      name: 'jobs_queue_messages',
+      kind: 'gauge',
+      unit: 'messages',
+      help: 'Tasks on the queue',
+      labels: { ...kind, state: ['waiting', 'working'] },
+    },
+    {
+      name: 'jobs_effects_lost_total',
+      kind: 'counter',
+      unit: 'effects',
+      help: 'Effects that could not be done after their commit; the reconciler issues them again',
+    },
+    {
+      name: 'jobs_actor_falls_total',
+      kind: 'counter',
+      unit: 'falls',
+      help: 'Actors that broke an invariant and were folded from the journal again',
+    },
+  ];
+}
+
+/** Records only what is in the catalogue: jobs of kinds that other processes run pass through here too. */
+export class JobMeters {
+  private readonly metrics: Metrics;
+  private kinds: ReadonlySet<string> | undefined;
+
+  constructor(metrics: Metrics) {
+    this.metrics = metrics;
+  }
+
+  open(kinds: readonly string[]): void {
+    this.kinds = new Set(kinds);
+    this.metrics.register(jobMetrics(kinds));
+  }
+
+  count(name: string, kind: string, labels: Readonly<Record<string, string>> = {}, by = 1): void {
+    if (this.kinds?.has(kind)) this.metrics.add(name, by, { kind, ...labels });
+  }
+
+  observe(
+    name: string,
+    kind: string,
+    value: number,
+    labels: Readonly<Record<string, string>>,
+  ): void {
+    if (this.kinds?.has(kind)) this.metrics.observe(name, value, { kind, ...labels });
+  }
+
+  gauge(name: string, kind: string, value: number, labels: Readonly<Record<string, string>>): void {
+    if (this.kinds?.has(kind)) this.metrics.set(name, value, { kind, ...labels });
+  }
+
+  event(name: 'jobs_effects_lost_total' | 'jobs_actor_falls_total'): void {
+    if (this.kinds !== undefined) this.metrics.add(name, 1);
+  }
+}

@@ -1,0 +1,90 @@
+import { assert, OperationError } from '@heddle/core';
+import type { Blobs, Clock, Log } from '@heddle/ports';
+import type { JobError, KeptBlob } from '../job/events.ts';
+import type { Checkpoint } from '../job/state.ts';
+import { JOB_LIMITS } from '../limits.ts';
+import { frameCheckpoint, openCheckpoint } from './checkpoint-frame.ts';
+import type { Progress, Snapshot, TaskContext } from './job-kind.ts';
+import type { Lease } from './lease.ts';
+import { maySave } from './stop-reason.ts';
+
+export interface AttemptContextOptions {
+  readonly job: string;
+  readonly task: number;
+  readonly claim: string;
+  readonly attempt: number;
+  readonly lease: Lease;
+  readonly checkpoint: Checkpoint | undefined;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Commits through the fence. Errors: `aborted`. */
+  commit(blob: KeptBlob, cursor: number): Promise<void>;
+  publish(progress: Progress): void;
+}
+
+/** What one attempt sees of the runtime. */
+export class AttemptContext implements TaskContext {
+  readonly signal: AbortSignal;
+  readonly attempt: number;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly log: Log;
+  private readonly options: AttemptContextOptions;
+  private checkpoint: Checkpoint | undefined;
+  private publishedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: AttemptContextOptions) {
+    this.options = options;
+    this.signal = options.lease.signal;
+    this.attempt = options.attempt;
+    this.blobs = options.blobs;
+    this.clock = options.clock;
+    this.log = options.log;
+    this.checkpoint = options.checkpoint;
+  }
+
+  async load(): Promise<Snapshot | undefined> {
+    const { checkpoint } = this;
+    if (checkpoint === undefined) return undefined;
+    const { job, task } = this.options;
+    const { cursor, references } = checkpoint;
+    const framed = await this.blobs.read(checkpoint.blob);
+    return { bytes: openCheckpoint(framed, { job, task, cursor }), cursor, references };
+  }
+
+  async save(snapshot: Snapshot): Promise<void> {
+    const { job, task, claim, lease } = this.options;
+    const { cursor, references = [] } = snapshot;
+    assert(Number.isFinite(cursor), () => `cursor ${cursor} of ${job}`);
+    if (lease.reason !== undefined && !maySave(lease.reason)) throw this.signal.reason;
+    const framed = frameCheckpoint({ job, task, cursor, claim }, snapshot.bytes);
+    const { digest, bytes } = await this.blobs.put(framed);
+    const kept = { blob: digest, bytes, references };
+    await this.options.commit(kept, cursor);
+    this.checkpoint = { ...kept, cursor };
+  }
+
+  progress(progress: Progress): void {
+    const nowMs = this.clock.monotonic();
+    const last = progress.done >= progress.total;
+    if (!last && nowMs - this.publishedMs < JOB_LIMITS.progressEveryMs) return;
+    this.publishedMs = nowMs;
+    const figures = Object.entries(progress.figures ?? {}).filter(([, n]) => Number.isFinite(n));
+    this.options.publish({ ...progress, figures: Object.fromEntries(figures) });
+  }
+
+  async pulse(snapshot?: () => Snapshot): Promise<void> {
+    await this.clock.sleep(0);
+    const { reason } = this.options.lease;
+    if (reason === undefined) return;
+    if (snapshot !== undefined && maySave(reason)) await this.save(snapshot());
+    throw this.signal.reason;
+  }
+}
+
+/** What of an error is kept and told. */
+export function jobError(thrown: unknown): JobError {
+  const { code, message, field, retryable, details } = OperationError.from(thrown);
+  return { code, message, retryable, details, ...(field === undefined ? {} : { field }) };
+}

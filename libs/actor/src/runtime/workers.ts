@@ -1,0 +1,99 @@
+import { OperationError } from '@heddle/core';
+import type { WorkQueue } from '@heddle/ports';
+import { queueOf } from '../job/task-message.ts';
+import { JOB_LIMITS } from '../limits.ts';
+import { Attempt, type AttemptPorts } from './attempt.ts';
+import type { JobKind, KindLimits } from './job-kind.ts';
+import type { Lease } from './lease.ts';
+
+export interface WorkersOptions {
+  readonly ports: AttemptPorts;
+  readonly queue: WorkQueue;
+  /** Unique to this process and start: the first half of every claim. */
+  readonly worker: string;
+}
+
+export interface StopReport {
+  /** Tasks that ended or were handed back in time. */
+  readonly handedBack: number;
+  /** Tasks that did not hear: their messages come again elsewhere, and what they still compute cannot be committed. */
+  readonly abandoned: number;
+}
+
+/** Pulls tasks of the registered kinds: as many loops per kind as its concurrency. */
+export class Workers {
+  private readonly options: WorkersOptions;
+  private readonly pulling = new AbortController();
+  private readonly leases = new Set<Lease>();
+  private readonly loops: Promise<void>[] = [];
+  private attempts = 0;
+
+  constructor(options: WorkersOptions) {
+    this.options = options;
+  }
+
+  start(kind: JobKind, limits: KindLimits): void {
+    for (let slot = 0; slot < limits.concurrency; slot++) this.loops.push(this.loop(kind, limits));
+  }
+
+  /** No new tasks; running ones save and are handed back, for at most `graceMs`. */
+  async stop(graceMs: number): Promise<StopReport> {
+    this.pulling.abort();
+    const running = this.leases.size;
+    for (const lease of this.leases) lease.stop('drain');
+    const patience = new AbortController();
+    const late = this.options.ports.clock.sleep(graceMs, patience.signal);
+    await Promise.race([Promise.all(this.loops), late]);
+    patience.abort();
+    return { handedBack: running - this.leases.size, abandoned: this.leases.size };
+  }
+
+  private async loop(kind: JobKind, limits: KindLimits): Promise<void> {
+    const { ports, queue } = this.options;
+    const { signal } = this.pulling;
+    while (!signal.aborted) {
+      try {
+        const delivery = await queue.pull(queueOf(kind.kind), {
+          ackWaitMs: limits.ackWaitMs,
+          attemptsMax: JOB_LIMITS.deliveriesMax,
+          waitMs: JOB_LIMITS.pullWaitMs,
+          signal,
+        });
+        if (delivery === undefined) continue;
+        // Arrived while stopping: not begun, so handed back as it came.
+        if (signal.aborted) await delivery.nak(0);
+        else await this.attempt(kind, limits, delivery);
+      } catch (error) {
+        if (signal.aborted) return;
+        const { code } = OperationError.from(error);
+        ports.log.warn('the work queue could not be used', { kind: kind.kind, code, error });
+        await ports.clock.sleep(JOB_LIMITS.journalDownDelayMs, signal);
+      }
+    }
+  }
+
+  private async attempt(
+    kind: JobKind,
+    limits: KindLimits,
+    delivery: NonNullable<Awaited<ReturnType<WorkQueue['pull']>>>,
+  ): Promise<void> {
+    this.attempts += 1;
+    const claim = `${this.options.worker}.${this.attempts}`;
+    let held: Lease | undefined;
+    const onLease = (lease: Lease | undefined): void => {
+      if (held !== undefined) this.leases.delete(held);
+      held = lease;
+      if (lease === undefined) return;
+      this.leases.add(lease);
+      if (this.pulling.signal.aborted) lease.stop('drain');
+    };
+    await new Attempt({
+      ports: this.options.ports,
+      kind,
+      limits,
+      delivery,
+      claim,
+      onLease,
+    }).handle();
+  }
+}

@@ -1,0 +1,1 @@
+export { LocalEvents } from './local-events.ts';

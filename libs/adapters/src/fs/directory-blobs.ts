@@ -1,0 +1,263 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { statSync, unlinkSync } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  dataLoss,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+  OperationError,
+  resourceExhausted,
+} from '@heddle/core';
+import type { BlobDigest, BlobStat, Blobs } from '@heddle/ports';
+import { BLOB_LIMITS } from './limits.ts';
+
+export interface DirectoryBlobsOptions {
+  /** Budget of the whole directory; past it `put` answers `resource_exhausted`. */
+  readonly bytesMax?: number;
+}
+
+const DIGEST = /^sha256:([0-9a-f]{64})$/;
+
+/**
+ * Blobs as files `ab/abcd…`: written under a temporary name, synced, renamed, and the folder synced, so that after a
+ * crash a blob is there whole or not at all; read with its digest checked.
+ */
+export class DirectoryBlobs implements Blobs {
+  private readonly directory: string;
+  private readonly bytesMax: number;
+  /** Of this directory, as far as this process knows; corrected by each `list`. */
+  private usedBytes = 0;
+
+  private constructor(directory: string, { bytesMax }: DirectoryBlobsOptions) {
+    this.directory = directory;
+    this.bytesMax = bytesMax ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Makes the directory if it is not there, and removes what crashed writers left in it. */
+  static async open(
+    directory: string,
+    options: DirectoryBlobsOptions = {},
+  ): Promise<DirectoryBlobs> {
+    const blobs = new DirectoryBlobs(directory, options);
+    await guarded(directory, async () => {
+      await mkdir(blobs.temporary, { recursive: true });
+      for (const name of await readdir(blobs.temporary)) {
+        const path = join(blobs.temporary, name);
+        const { mtimeMs } = await stat(path);
+        if (Date.now() - mtimeMs > BLOB_LIMITS.temporaryAgeMs) await unlink(path);
+      }
+    });
+    for await (const { bytes } of blobs.list()) void bytes; // counts what is there
+    return blobs;
+  }
+
+  async put(source: AsyncIterable<Uint8Array> | Uint8Array): Promise<BlobStat> {
+    const temporary = join(this.temporary, randomUUID());
+    return guarded(this.directory, async () => {
+      const handle = await open(temporary, 'wx', 0o640);
+      try {
+        const { digest, bytes } = await this.write(handle, source);
+        await handle.sync();
+        await handle.close();
+        return await this.publish(temporary, digest, bytes);
+      } catch (error) {
+        await handle.close().catch(() => undefined);
+        await unlink(temporary).catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  async *get(digest: BlobDigest): AsyncGenerator<Uint8Array> {
+    const path = this.path(digest);
+    const handle = await guarded(path, () => open(path, 'r'), digest);
+    try {
+      const hash = createHash('sha256');
+      for (;;) {
+        const chunk = new Uint8Array(BLOB_LIMITS.chunkBytes);
+        const { bytesRead } = await guarded(path, () => handle.read(chunk, 0, chunk.length, null));
+        if (bytesRead === 0) break;
+        const bytes = chunk.subarray(0, bytesRead);
+        hash.update(bytes);
+        yield bytes;
+      }
+      const found = hash.digest('hex');
+      if (digest !== `sha256:${found}`) throw damaged(digest, found);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async read(digest: BlobDigest): Promise<Uint8Array> {
+    const path = this.path(digest);
+    const handle = await guarded(path, () => open(path, 'r'), digest);
+    let bytes: Uint8Array;
+    try {
+      // Its own buffer from offset 0, so that the reader can view it as wider numbers.
+      const { size } = await handle.stat();
+      bytes = new Uint8Array(size);
+      for (let at = 0; at < size; ) {
+        const length = Math.min(size - at, BLOB_LIMITS.chunkBytes);
+        const { bytesRead } = await guarded(path, () => handle.read(bytes, at, length, at));
+        if (bytesRead === 0) break;
+        at += bytesRead;
+      }
+    } finally {
+      await handle.close();
+    }
+    const found = createHash('sha256').update(bytes).digest('hex');
+    if (digest !== `sha256:${found}`) throw damaged(digest, found);
+    return bytes;
+  }
+
+  async stat(digest: BlobDigest): Promise<BlobStat | undefined> {
+    const path = this.path(digest);
+    try {
+      const { size, mtimeMs } = await stat(path);
+      return { digest, bytes: size, modifiedMs: mtimeMs };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw fileError(error, path);
+    }
+  }
+
+  async remove(
+    digest: BlobDigest,
+    options: { readonly unlessModifiedSinceMs?: number } = {},
+  ): Promise<void> {
+    const path = this.path(digest);
+    try {
+      // Without a pause in between, so that no `put` of this process falls between look and removal.
+      const { size, mtimeMs } = statSync(path);
+      if (mtimeMs > (options.unlessModifiedSinceMs ?? Number.POSITIVE_INFINITY)) return;
+      unlinkSync(path);
+      this.usedBytes -= size;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw fileError(error, path);
+    }
+  }
+
+  async *list(): AsyncGenerator<BlobStat> {
+    let total = 0;
+    const folders = await guarded(this.directory, () => readdir(this.directory));
+    for (const folder of folders.filter((name) => /^[0-9a-f]{2}$/.test(name)).sort()) {
+      for (const name of (await readdir(join(this.directory, folder))).sort()) {
+        const digest = `sha256:${name}` as const;
+        const found = DIGEST.test(digest) ? await this.stat(digest) : undefined;
+        if (found === undefined) continue;
+        total += found.bytes;
+        yield found;
+      }
+    }
+    this.usedBytes = total;
+  }
+
+  private async write(
+    handle: FileHandle,
+    source: AsyncIterable<Uint8Array> | Uint8Array,
+  ): Promise<{ readonly digest: BlobDigest; readonly bytes: number }> {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for await (const chunk of source instanceof Uint8Array ? [source] : source) {
+      bytes += chunk.length;
+      this.checkBudget(bytes);
+      hash.update(chunk);
+      for (let at = 0; at < chunk.length; ) {
+        const { bytesWritten } = await handle.write(chunk, at, chunk.length - at);
+        at += bytesWritten;
+      }
+    }
+    return { digest: `sha256:${hash.digest('hex')}`, bytes };
+  }
+
+  private checkBudget(bytes: number): void {
+    if (this.usedBytes + bytes <= this.bytesMax) return;
+    throw resourceExhausted(
+      `${bytes} more bytes of blobs pass the budget of ${this.bytesMax}, ${this.usedBytes} are used: free some (heddle gc)`,
+      { details: { bytes, usedBytes: this.usedBytes, bytesMax: this.bytesMax } },
+    );
+  }
+
+  private async publish(temporary: string, digest: BlobDigest, bytes: number): Promise<BlobStat> {
+    const path = this.path(digest);
+    const folder = join(path, '..');
+    const made = await mkdir(folder, { recursive: true });
+    const before = await this.stat(digest);
+    // Also over an existing one: it then counts as new, and is whole again if its bytes had rotted.
+    await rename(temporary, path);
+    this.usedBytes += bytes - (before?.bytes ?? 0);
+    await syncFolder(folder);
+    if (made !== undefined) await syncFolder(this.directory);
+    const { mtimeMs } = await stat(path);
+    return { digest, bytes, modifiedMs: mtimeMs };
+  }
+
+  private get temporary(): string {
+    return join(this.directory, 'tmp');
+  }
+
+  private path(digest: BlobDigest): string {
+    const hex = DIGEST.exec(digest)?.[1];
+    if (hex === undefined) throw invalidArgument(`'${digest.slice(0, 80)}' is no blob's digest`);
+    return join(this.directory, hex.slice(0, 2), hex);
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function damaged(digest: BlobDigest, found: string): OperationError {
+  return dataLoss(`blob ${digest} is damaged: its bytes hash to ${found}`);
+}
+
+async function guarded<T>(path: string, body: () => Promise<T>, digest?: BlobDigest): Promise<T> {
+  try {
+    return await body();
+  } catch (error) {
+    if (digest !== undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw notFound(`no blob ${digest}`);
+    }
+    throw fileError(error, path);
+  }
+}
+
+/** What the file system says, in our codes. */
+export function fileError(error: unknown, path: string): unknown {
+  if (error instanceof OperationError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+    case 'EFBIG':
+      return resourceExhausted(
+        `the disk of ${path} is full: nothing was kept. Free space (heddle gc) and try again`,
+        { cause: error },
+      );
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'EIO':
+    case 'EBUSY':
+    case 'EAGAIN':
+      return new OperationError({
+        code: 'unavailable',
+        message: `${path} cannot be used now: ${message}`,
+        cause: error,
+      });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 'ENOTDIR':
+      return failedPrecondition(`${path} cannot be written: ${message}`, { cause: error });
+    default:
+      return error;
+  }
+}

@@ -1,0 +1,1 @@
+export { DirectoryBlobs, type DirectoryBlobsOptions } from './directory-blobs.ts';

@@ -1,0 +1,7 @@
+/** Every number that bounds the blob directory, with the reason. */
+export const BLOB_LIMITS = {
+  /** What `get` hands out at once: enough to keep a disk busy, little enough for many readers. */
+  chunkBytes: 1024 * 1024,
+  /** A temporary file untouched this long was left by a process that died. */
+  temporaryAgeMs: 3_600_000,
+} as const;
