@@ -154,19 +154,39 @@ export class HeadReads {
   }
 
   toQuery(vector: Float64Array, position: number): Float64Array {
-    return this.read(vector, position, this.weights.W_Q[this.head], this.queryNormScale(position));
+    return this.placeQuery(this.projectQuery(vector), position);
   }
 
   toKey(vector: Float64Array, position: number): Float64Array {
-    return this.read(vector, position, this.weights.W_K[this.kv], this.keyNormScale(position));
+    return this.placeKey(this.projectKey(vector), position);
+  }
+
+  /** The half of `toQuery` that is the same at every position: `r W_Q`, `[d_head]`. */
+  projectQuery(vector: Float64Array): Float64Array {
+    return rowTimes(vector, this.weights.W_Q[this.head]);
+  }
+
+  projectKey(vector: Float64Array): Float64Array {
+    return rowTimes(vector, this.weights.W_K[this.kv]);
+  }
+
+  /** The other half: over the norms' frozen scales, and turned. */
+  placeQuery(projected: Float64Array, position: number): Float64Array {
+    const scale = this.run.normScale(this.layer)[position];
+    return this.turned(projected, position, scale * this.queryDivisor(position));
+  }
+
+  placeKey(projected: Float64Array, position: number): Float64Array {
+    const scale = this.run.normScale(this.layer)[position];
+    return this.turned(projected, position, scale * this.keyDivisor(position));
   }
 
   queryBias(position: number): Float64Array {
-    return this.turned(this.weights.b_Q[this.head], position, this.queryNormScale(position));
+    return this.turned(this.weights.b_Q[this.head], position, this.queryDivisor(position));
   }
 
   keyBias(position: number): Float64Array {
-    return this.turned(this.weights.b_K[this.kv], position, this.keyNormScale(position));
+    return this.turned(this.weights.b_K[this.kv], position, this.keyDivisor(position));
   }
 
   query(position: number): Float64Array {
@@ -202,23 +222,19 @@ export class HeadReads {
     );
   }
 
-  private read(vector: Float64Array, position: number, W: Matrix, normScale: number): Float64Array {
-    const scale = this.run.normScale(this.layer)[position];
-    return this.turned(rowTimes(vector, W), position, normScale * scale);
-  }
-
   private turned(vector: Float64Array, position: number, divisor: number): Float64Array {
     const out = rotated(vector, position, this.run.host.shape.rotary);
     return out.map((value) => value / divisor);
   }
 
-  private queryNormScale(position: number): number {
+  /** The frozen scale of the query norm; 1 without one. */
+  queryDivisor(position: number): number {
     const before = this.weights.beforeNorm;
     if (before === null) return 1;
     return this.rms('query', before.W_Q[this.head], before.b_Q[this.head], position);
   }
 
-  private keyNormScale(position: number): number {
+  keyDivisor(position: number): number {
     const before = this.weights.beforeNorm;
     if (before === null) return 1;
     return this.rms('key', before.W_K[this.kv], before.b_K[this.kv], position);

@@ -1,0 +1,52 @@
+export {
+  type AccppOptions,
+  type BasisOf,
+  basisCache,
+  type Trace,
+  traceAccpp,
+} from './accpp.reference.ts';
+export { type Component, type Firing, type SideTrace, traceSide } from './firing.reference.ts';
+export { type NodeKind, nodeId, type TraceEdge, type TraceGraph, type TraceNode } from './graph.ts';
+export { type HeadBasis, headBasis } from './head-basis.ts';
+export { igOfSoftmax, igWeights } from './integrated-gradients.reference.ts';
+export {
+  IOI_NAMES,
+  IOI_OBJECTS,
+  IOI_PATTERNS,
+  IOI_PLACES,
+  type IoiFilling,
+  type IoiOrder,
+  type IoiPattern,
+  type IoiPrompt,
+  ioiDataset,
+  ioiSentence,
+} from './ioi.ts';
+export {
+  DYNAMIC_THRESHOLD,
+  IG_STEPS,
+  NODES_MAX,
+  PROBABILITY_SHARE,
+  REMOVALS_MAX,
+  SAD_EDGE_SHARE,
+  SAD_FIRING,
+} from './limits.ts';
+export { MersenneTwister } from './mersenne-twister.ts';
+export {
+  type AugmentedPair,
+  augmentedPair,
+  type HeadContribution,
+  type HeadFiring,
+  keepLargest,
+  type SadOptions,
+  type Slice,
+  selectSlices,
+  traceSad,
+  upstreamHeads,
+} from './sad.reference.ts';
+export {
+  type Question,
+  type Seed,
+  type Seeding,
+  type SeedSource,
+  seedsOf,
+} from './seeds.reference.ts';
