@@ -1,1 +1,8 @@
-export {};
+export type {
+  BringUpOptions,
+  ClusterHost,
+  CommandIo,
+  LocalCluster,
+  Owner,
+} from './cluster-host.ts';
+export { heddleCommand } from './heddle-command.ts';

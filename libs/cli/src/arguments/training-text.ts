@@ -1,0 +1,33 @@
+import { resolve } from 'node:path';
+import { invalidArgument } from '@heddle/core';
+import { readJsonl } from '@heddle/formats';
+import type { Init } from '@heddle/ports';
+import type { TrainingData } from '@heddle/ports/proto/lorsa';
+import type { Invocation } from '../invocation.ts';
+import { readText } from './files.ts';
+import { promptFrom } from './prompts.ts';
+
+/** Text that travels with the request; more stays in its file, which the server reads. */
+const INLINE_CHARACTERS_MAX = 1_000_000;
+
+/** `--data F`: jsonl lines of prompts, or plain text whose paragraphs are prompts. */
+export async function readTrainingText(
+  invocation: Invocation,
+  path: string,
+): Promise<Init<TrainingData>> {
+  const text = await readText(invocation, path, 'data');
+  if (text.trim() === '') throw invalidArgument(`${path} is empty`, { field: 'data' });
+  if (text.length > INLINE_CHARACTERS_MAX && path !== '-') {
+    return { corpus: resolve(invocation.io.workingDirectory, path) };
+  }
+  if (!path.endsWith('.jsonl')) {
+    const paragraphs = text.split(/\n\s*\n/).filter((paragraph) => paragraph.trim() !== '');
+    return { prompts: paragraphs.map((paragraph) => ({ text: paragraph })) };
+  }
+  const prompts = readJsonl(path, text).map(({ line, value }) => {
+    const prompt = promptFrom(value);
+    if (prompt !== undefined) return prompt;
+    throw invalidArgument(`${path}:${line}: expected {"text"} or {"tokens"}`, { field: 'data' });
+  });
+  return { prompts };
+}

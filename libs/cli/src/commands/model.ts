@@ -1,0 +1,126 @@
+import { resolve } from 'node:path';
+import { IMPORT_TIMEOUT_MS } from '@heddle/client';
+import { OperationError, present } from '@heddle/core';
+import type { HookPoint, ModelInfo } from '@heddle/ports/proto/activation';
+import type { Command } from 'commander';
+import { modelReference } from '../arguments/model.ts';
+import type { Invocation, SessionNeeds } from '../invocation.ts';
+import { facts, showBytes, table } from '../show.ts';
+
+const NEEDS: SessionNeeds = { contracts: ['activation'] };
+
+export function addModel(program: Command, invocation: Invocation): void {
+  const model = program.command('model').description('models: add, ls, show, hooks, rm');
+  model
+    .command('add <source>')
+    .description(
+      'check a HuggingFace folder, or fetch hf:OWNER/NAME[@REVISION], and give it a name',
+    )
+    .option('--name <name>', "what to call it (default: the folder's name)")
+    .action((source: string, options: { name?: string }) => add(invocation, source, options));
+  model
+    .command('ls')
+    .description('registered models')
+    .action(() => list(invocation));
+  model
+    .command('show [model]')
+    .description('family, sizes, digest, memory, ignored fields')
+    .action((name?: string) => show(invocation, name));
+  model
+    .command('hooks [model]')
+    .description('every hook point with axes and shape')
+    .action((name?: string) => hooks(invocation, name));
+  model
+    .command('rm <name>')
+    .description('forget a name; the files stay')
+    .action((name: string) => remove(invocation, name));
+}
+
+async function add(invocation: Invocation, source: string, { name = '' }: { name?: string }) {
+  const isHub = source.startsWith('hf:');
+  const path = isHub ? source : resolve(invocation.io.workingDirectory, source);
+  const { model } = await invocation.withHeddle(NEEDS, (heddle) =>
+    heddle.activation.ImportModel(
+      { source: path, name },
+      { signal: invocation.signal, timeoutMs: IMPORT_TIMEOUT_MS },
+    ),
+  );
+  const info = present(model, 'the imported model');
+  invocation.print({ model: documentOf(info) }, describe(info));
+}
+
+async function list(invocation: Invocation) {
+  const { models } = await invocation.withHeddle(NEEDS, (h) => h.activation.ListModels({}));
+  const rows = models.map((m) => [
+    m.name,
+    m.family,
+    m.n_layers,
+    m.n_heads,
+    m.d_model,
+    showBytes(m.weight_bytes),
+    m.bundled ? '(bundled)' : m.path,
+  ]);
+  const head = ['name', 'family', 'n_layers', 'n_heads', 'd_model', 'weights', 'path'];
+  invocation.print({ models: models.map(documentOf) }, table(head, rows));
+}
+
+async function show(invocation: Invocation, name: string | undefined) {
+  const { model } = await invocation.withHeddle(NEEDS, (heddle) =>
+    heddle.activation.DescribeModel({ model: modelReference(invocation, name) }),
+  );
+  const info = present(model, 'the described model');
+  invocation.print({ model: documentOf(info) }, describe(info));
+}
+
+async function hooks(invocation: Invocation, name: string | undefined) {
+  const response = await invocation.withHeddle(NEEDS, (heddle) =>
+    heddle.activation.ListHooks({ model: modelReference(invocation, name) }),
+  );
+  const rows = response.hooks.map((hook) => [
+    hook.name,
+    hook.available ? axesOf(hook) : `not here: ${hook.reason}`,
+    hook.definition,
+  ]);
+  const document = { hooks: response.hooks.map((hook) => ({ ...hook, shape: shapeOf(hook) })) };
+  invocation.print(document, table(['hook', 'axes', 'definition'], rows));
+}
+
+async function remove(invocation: Invocation, name: string) {
+  if (name === '') throw new OperationError({ code: 'invalid_argument', message: 'name is empty' });
+  await invocation.withHeddle(NEEDS, (heddle) => heddle.activation.RemoveModel({ name }));
+  invocation.print({ removed: name }, `${name} is forgotten; its files are where they were`);
+}
+
+/** 0 stands for the prompt's length; for people and JSON it is the axis' name. */
+function shapeOf({ shape, axes }: HookPoint): (number | string)[] {
+  return shape.map((size, i) => (size === 0 ? (axes[i] ?? 'pos') : size));
+}
+
+const axesOf = (hook: HookPoint) =>
+  `[${hook.axes.map((axis, i) => (hook.shape[i] ? `${axis}=${hook.shape[i]}` : axis)).join(', ')}]`;
+
+function documentOf(model: ModelInfo) {
+  return { ...model };
+}
+
+function describe(m: ModelInfo): string {
+  return facts([
+    ['name', m.name],
+    ['family', m.family],
+    ['path', m.path],
+    ['digest', m.digest],
+    ['n_layers', m.n_layers],
+    ['n_heads', m.n_heads],
+    ['n_key_value_heads', m.n_key_value_heads],
+    ['d_model', m.d_model],
+    ['d_head', m.d_head],
+    ['d_mlp', m.d_mlp],
+    ['d_vocab', m.d_vocab],
+    ['n_ctx', m.n_ctx],
+    ['parameters', m.parameters],
+    ['weights', `${showBytes(m.weight_bytes)} as ${m.stored_dtype}`],
+    ['memory', `${showBytes(m.resident_bytes)} when all of it is loaded, fp32`],
+    ['tokenizer', m.tokenizer ? 'tokenizer.json' : 'none: takes token ids only'],
+    ['ignored fields', m.ignored_fields.join(', ') || 'none'],
+  ]);
+}

@@ -1,0 +1,99 @@
+import type { Heddle, Outcome } from '@heddle/client';
+import { hasEnded } from '@heddle/client';
+import { dataLoss, OperationError } from '@heddle/core';
+import type { ContractName } from '@heddle/ports';
+import type { ErrorDetail, Job } from '@heddle/ports/proto/common';
+import { InterruptedError } from './exit-status.ts';
+import type { Invocation } from './invocation.ts';
+import { showProgress } from './progress.ts';
+
+/** A cancelled job stops within its kind's bound; after this we no longer wait to see it. */
+const CANCEL_WAIT_MS = 30_000;
+
+/** Follows a job to its end with progress. Ctrl-C cancels it, unless `cancel` is false. Errors: the job's own. */
+export async function followJob(
+  invocation: Invocation,
+  heddle: Heddle,
+  id: string,
+  { cancel = true }: { readonly cancel?: boolean } = {},
+): Promise<Job> {
+  const progress = await showProgress(invocation.io, invocation.json);
+  try {
+    const job = await heddle.waitForJob(id, {
+      signal: invocation.signal,
+      onChange: ({ progress: p }) => p && progress.update(p.done, p.total, p.unit, p.message),
+    });
+    if (job.state === 'JOB_STATE_SUCCEEDED') return job;
+    throw endedBadly(job);
+  } catch (thrown) {
+    if (!invocation.signal.aborted) throw thrown;
+    progress.stop();
+    if (!cancel)
+      throw new InterruptedError(`interrupted; job ${id} goes on where its service runs`);
+    await cancelAndWait(invocation, heddle, id);
+    throw new InterruptedError(`interrupted; job ${id} is cancelled`);
+  } finally {
+    progress.stop();
+  }
+}
+
+async function cancelAndWait(invocation: Invocation, heddle: Heddle, id: string): Promise<void> {
+  invocation.note(`cancelling job ${id} (Ctrl-C again leaves it)`);
+  const { job } = await heddle.jobs.Cancel({ id });
+  if (job && hasEnded(job)) return;
+  await heddle.waitForJob(id, { signal: AbortSignal.timeout(CANCEL_WAIT_MS) });
+}
+
+function endedBadly(job: Job): OperationError {
+  if (job.error === null) {
+    const code = job.state === 'JOB_STATE_CANCELLED' ? 'cancelled' : 'unknown';
+    return new OperationError({ code, message: `job ${job.id} was cancelled` });
+  }
+  return fromDetail(job.id, job.error);
+}
+
+function fromDetail(id: string, error: ErrorDetail): OperationError {
+  const details = error.details.map((d) => [d.name, d.text ?? d.number ?? d.flag ?? ''] as const);
+  return new OperationError({
+    code: error.code === '' ? 'unknown' : (error.code as OperationError['code']),
+    message: `job ${id} failed: ${error.message}`,
+    details: { ...Object.fromEntries(details), job: id },
+    ...(error.field === '' ? {} : { field: error.field }),
+  });
+}
+
+/** The job that a Start… call answered with. */
+export function started(response: { readonly job: Job | null }): string {
+  const id = response.job?.id ?? '';
+  if (id === '') throw dataLoss('the server started a job and did not say which');
+  return id;
+}
+
+export interface JobWork {
+  readonly detach?: boolean;
+  /** Starts the job under the key, so that starting it twice starts one. */
+  start(heddle: Heddle, key: string): Promise<{ readonly job: Job | null }>;
+  /** What to do with the outcome while the server is still there: fetch files. */
+  finish(heddle: Heddle, outcome: Outcome): Promise<{ document: object; text: string }>;
+}
+
+/** A command that is a job: starts it, says its id, follows it, shows what it found. With --detach only the first two. */
+export async function runJob(
+  invocation: Invocation,
+  contracts: readonly ContractName[],
+  { detach = false, start, finish }: JobWork,
+): Promise<void> {
+  const key = `cli-${crypto.randomUUID()}`;
+  await invocation.withHeddle({ contracts, detach }, async (heddle) => {
+    const id = started(await start(heddle, key));
+    if (detach) {
+      const text = `job ${id} started; follow it with \`heddle job watch ${id}\``;
+      return invocation.print({ job: id, state: 'started' }, text);
+    }
+    invocation.note(`job ${id}`);
+    await followJob(invocation, heddle, id);
+    const outcome = await heddle.outcome(id);
+    const { document, text } = await finish(heddle, outcome);
+    invocation.print({ job: id, ...document }, text);
+  });
+}

@@ -1,0 +1,53 @@
+import { CommanderError } from 'commander';
+import type { ClusterHost, CommandIo } from './cluster-host.ts';
+import { DONE, errorDocument, exitStatusOf, UsageError } from './exit-status.ts';
+import { Invocation } from './invocation.ts';
+import { buildProgram } from './program.ts';
+
+/** Runs one command line and says its exit status. Nothing that a command does escapes as an exception. */
+export async function heddleCommand(
+  argv: readonly string[],
+  io: CommandIo,
+  host: ClusterHost,
+): Promise<number> {
+  const invocation = new Invocation(io, host);
+  const stopListening = io.onInterrupt(() => invocation.interrupt());
+  try {
+    const program = buildProgram(invocation);
+    if (argv.length === 0) {
+      io.stderr(program.helpInformation());
+      throw new UsageError('say a command');
+    }
+    await program.parseAsync([...argv], { from: 'user' });
+    return DONE;
+  } catch (thrown) {
+    const error = thrown instanceof CommanderError ? usageOf(thrown) : thrown;
+    if (error === undefined) return DONE;
+    return fail(error, argv, io);
+  } finally {
+    stopListening();
+  }
+}
+
+/** Commander's word for wrong usage as ours; undefined when it had only shown help or the version. */
+function usageOf({ code, message }: CommanderError): UsageError | undefined {
+  if (code === 'commander.helpDisplayed' || code === 'commander.version') return undefined;
+  if (code === 'commander.help') return new UsageError('say which subcommand; see --help');
+  return new UsageError(message.replace(/^error: /, '').replaceAll('\n', ' '));
+}
+
+function fail(thrown: unknown, argv: readonly string[], io: CommandIo): number {
+  const document = errorDocument(thrown);
+  const { message, field } = document.error;
+  const hint = thrown instanceof UsageError ? ' (see `heddle --help`)' : '';
+  const where = field === null || message.includes(field) ? '' : ` [${field}]`;
+  io.stderr(`heddle: ${message.replaceAll('\n', ' ')}${where}${hint}\n`);
+  if (asksForJson(argv)) io.stdout(`${JSON.stringify(document)}\n`);
+  return exitStatusOf(thrown);
+}
+
+/** Also when the rest of the line could not be understood; what stands after `--` is no option. */
+function asksForJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return (end === -1 ? argv : argv.slice(0, end)).includes('--json');
+}

@@ -1,0 +1,139 @@
+import { resolve } from 'node:path';
+import { connect, type Heddle } from '@heddle/client';
+import { failedPrecondition, OperationError } from '@heddle/core';
+import type { ContractName } from '@heddle/ports';
+import type { ClusterHost, CommandIo, LocalCluster } from './cluster-host.ts';
+import { InterruptedError } from './exit-status.ts';
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly json?: boolean;
+  readonly data?: string;
+  readonly server?: string;
+}
+
+export interface SessionNeeds {
+  /** What this command calls; brought up in this process when no other one answers. */
+  readonly contracts: readonly ContractName[];
+  /** The work must outlive this process. */
+  readonly detach?: boolean;
+}
+
+const DATA_DIRECTORY = '.heddle';
+/** Calls of other processes that came to us may take this long to finish when our own work is done. */
+const GRACE_MS = 20_000;
+/** A process that we were connected to has ended: how often another is looked for, or its place taken. */
+const MOVES_MAX = 3;
+
+/** One run of the command: its options, its output, and the way to a cluster. */
+export class Invocation {
+  readonly io: CommandIo;
+  readonly host: ClusterHost;
+  private options: GlobalOptions = {};
+  private readonly controller = new AbortController();
+  private interrupts = 0;
+
+  constructor(io: CommandIo, host: ClusterHost) {
+    this.io = io;
+    this.host = host;
+  }
+
+  /** Fires at the first Ctrl-C. */
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  get json(): boolean {
+    return this.options.json === true;
+  }
+
+  get dataDirectory(): string {
+    const { environment, workingDirectory } = this.io;
+    return resolve(
+      workingDirectory,
+      this.options.data ?? environment['HEDDLE_DATA'] ?? DATA_DIRECTORY,
+    );
+  }
+
+  /** The cluster that was named, if one was. */
+  get server(): string | undefined {
+    const named = this.options.server ?? this.io.environment['HEDDLE_SERVER'];
+    return named === '' ? undefined : named;
+  }
+
+  use(options: GlobalOptions): void {
+    this.options = options;
+  }
+
+  /** The first Ctrl-C asks the work to stop, the second leaves it. */
+  interrupt(): void {
+    this.interrupts++;
+    if (this.interrupts > 1) this.io.exit(130);
+    else this.controller.abort(new InterruptedError('interrupted'));
+  }
+
+  /** With --json the document, else the text. One of the two is all that a command ever writes to stdout. */
+  print(document: unknown, text: string): void {
+    this.io.stdout(this.json ? `${JSON.stringify(document)}\n` : ensureNewline(text));
+  }
+
+  /** A line for people, beside the result. */
+  note(text: string): void {
+    if (!this.json) this.io.stderr(`${text}\n`);
+  }
+
+  /**
+   * Runs `body` against the named server, the process that owns the data directory, or services brought up here. When
+   * the owner ends meanwhile, another is found or its place taken: so `body` must be safe to run again (jobs are
+   * started under a key).
+   */
+  async withHeddle<T>(needs: SessionNeeds, body: (heddle: Heddle) => Promise<T>): Promise<T> {
+    if (this.server !== undefined) return this.against(this.server, body);
+    for (let moves = 0; ; moves++) {
+      try {
+        const owner = await this.host.findOwner(this.dataDirectory);
+        if (owner !== undefined) return await this.against(owner.address, body);
+        if (needs.detach) throw nothingRuns(this.dataDirectory);
+        return await this.inProcess(needs, body);
+      } catch (thrown) {
+        const { code } = OperationError.from(thrown);
+        const moved = code === 'unavailable' || code === 'aborted';
+        if (!moved || moves >= MOVES_MAX || this.signal.aborted) throw thrown;
+      }
+    }
+  }
+
+  private async against<T>(address: string, body: (heddle: Heddle) => Promise<T>): Promise<T> {
+    const heddle = connect(address);
+    try {
+      await heddle.ready();
+      return await body(heddle);
+    } finally {
+      heddle.close();
+    }
+  }
+
+  private async inProcess<T>(
+    { contracts }: SessionNeeds,
+    body: (heddle: Heddle) => Promise<T>,
+  ): Promise<T> {
+    const cluster: LocalCluster = await this.host.bringUp({
+      dataDirectory: this.dataDirectory,
+      contracts,
+    });
+    try {
+      return await this.against(cluster.address, body);
+    } finally {
+      await cluster.close(GRACE_MS);
+    }
+  }
+}
+
+function nothingRuns(dataDirectory: string): OperationError {
+  return failedPrecondition(
+    `--detach leaves the job to a running cluster, and none runs on ${dataDirectory}: start one with \`heddle up\``,
+    { field: 'detach', details: { data: dataDirectory } },
+  );
+}
+
+const ensureNewline = (text: string) => (text === '' || text.endsWith('\n') ? text : `${text}\n`);
