@@ -1,0 +1,152 @@
+import { OperationError } from '@heddle/core';
+import { type HookPoint, padTokens, stepFeeds } from '@heddle/models';
+import type { Clock, Engine, Metrics, Outputs, Plan } from '@heddle/ports';
+import type { Tensor } from '@heddle/tensor';
+import type { CheckedRun } from './check-run.ts';
+import { logitRows, type PromptPlan, replyTensor } from './compute.ts';
+import { forSlots, promptInterventions } from './intervention.ts';
+import type { LoadedModel } from './open-model.ts';
+import type { ProgramCache } from './program-cache.ts';
+import type { BatchRun, Passage } from './scheduler.ts';
+import type { SessionMeter } from './session-meter.ts';
+
+/** One prompt of a run: what to compute for it. */
+export interface PromptWork {
+  readonly model: LoadedModel;
+  readonly run: CheckedRun;
+  readonly prompt: number;
+  readonly tokens: readonly number[];
+  readonly promptPlan: PromptPlan;
+}
+
+export interface PromptResult {
+  /** By hook name. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Digests of the programs that ran, in order. */
+  readonly programs: readonly string[];
+  /** Milliseconds of its batch in the engine. */
+  readonly engineMs: number;
+}
+
+export type PromptPassage = Passage<PromptWork, PromptResult>;
+
+export interface BatchDeps {
+  readonly engine: Engine;
+  readonly programs: ProgramCache;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly sessions: SessionMeter;
+}
+
+/** Runs prompts of equal keys as one padded batch and hands each its own part, step by step as the engine makes them. */
+export function batchRunner(deps: BatchDeps): BatchRun<PromptWork, PromptResult> {
+  return async (batch, signal) => {
+    try {
+      await runBatch(deps, batch, signal);
+    } catch (thrown) {
+      for (const passage of batch) passage.reject(thrown);
+    }
+  };
+}
+
+async function runBatch(
+  deps: BatchDeps,
+  batch: readonly PromptPassage[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { engine, metrics, clock } = deps;
+  const [first] = batch;
+  if (!first) return;
+  const { model } = first.work;
+  const plan = enginePlan(deps, batch);
+  const tensors = batch.map(() => new Map<string, Tensor>());
+  const kept = hooksByStep(batch);
+  const startMs = clock.monotonic();
+  await engine.run(plan, {
+    signal,
+    onStep: (step, outputs) => takeStep(batch, kept.get(step) ?? [], outputs, tensors),
+  });
+  const engineMs = clock.monotonic() - startMs;
+  deps.sessions.record(await engine.usage());
+  const programs = plan.steps.map(({ program }) => program.digest);
+  const { provider } = await engine.report();
+  const { family } = model.config;
+  metrics.observe('activation_run_seconds', engineMs / 1000, { family, provider });
+  metrics.observe('activation_batch_prompts', batch.length);
+  const tokens = batch.reduce((sum, { work }) => sum + work.tokens.length, 0);
+  metrics.add('activation_tokens_total', tokens, { family });
+  batch.forEach((passage, b) => {
+    passage.resolve({ tensors: tensors[b] ?? new Map(), programs, engineMs });
+  });
+}
+
+function enginePlan({ programs }: BatchDeps, batch: readonly PromptPassage[]): Plan {
+  const works = batch.map(({ work }) => work);
+  const { model, promptPlan } = works[0] as PromptWork;
+  const { plan } = promptPlan;
+  const lengths = works.map(({ tokens }) => tokens.length);
+  const pos = Math.max(...lengths);
+  const changes = works.flatMap((work, batchIndex) => {
+    const place = { batchIndex, length: work.tokens.length, pos };
+    return promptInterventions(model.config, work.run, work.prompt, place);
+  });
+  const feeds = stepFeeds(model, plan, {
+    tokens: padTokens(
+      model.config,
+      works.map(({ tokens }) => tokens),
+    ),
+    lengths,
+    logitRows: logitRows(
+      works.map(({ run }) => run),
+      lengths,
+    ),
+    interventions: forSlots(plan, changes),
+  });
+  const kept = hooksByStep(batch);
+  return {
+    steps: plan.steps.map((step, index) => ({
+      program: programs.program(model, step),
+      feeds: feeds[index] ?? {},
+      keep: [...new Set((kept.get(index) ?? []).map(({ output }) => output))],
+    })),
+  };
+}
+
+interface KeptHook {
+  readonly point: HookPoint;
+  readonly output: string;
+}
+
+/** Which hooks each step hands over, and under which output. */
+function hooksByStep(batch: readonly PromptPassage[]): ReadonlyMap<number, readonly KeptHook[]> {
+  const byStep = new Map<number, KeptHook[]>();
+  const [first] = batch;
+  for (const point of first?.work.run.hooks ?? []) {
+    const source = first?.work.promptPlan.plan.outputs.get(point.name);
+    if (!source)
+      throw new OperationError({ code: 'internal', message: `no plan for ${point.name}` });
+    const kept = byStep.get(source.step) ?? [];
+    kept.push({ point, output: source.output });
+    byStep.set(source.step, kept);
+  }
+  return byStep;
+}
+
+function takeStep(
+  batch: readonly PromptPassage[],
+  kept: readonly KeptHook[],
+  outputs: Outputs,
+  tensors: readonly Map<string, Tensor>[],
+): void {
+  let firstRow = 0;
+  batch.forEach(({ work }, batchIndex) => {
+    const { model, run, tokens } = work;
+    const place = { batchIndex, length: tokens.length, firstRow };
+    for (const { point, output } of kept) {
+      const value = outputs[output];
+      if (!value) throw new OperationError({ code: 'internal', message: `no output ${output}` });
+      tensors[batchIndex]?.set(point.name, replyTensor(model, run, point, value, place));
+    }
+    firstRow += run.positions?.length ?? tokens.length;
+  });
+}

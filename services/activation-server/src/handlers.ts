@@ -1,0 +1,168 @@
+import { OperationError, unimplemented } from '@heddle/core';
+import {
+  type CallContext,
+  type Clock,
+  type Engine,
+  type Handlers,
+  type Init,
+  type Metrics,
+  tensorParts,
+} from '@heddle/ports';
+import type { ActivationService, RunRequest, RunResponse } from '@heddle/ports/proto/activation';
+import { type CheckedRun, checkRun, tokensOf } from './check-run.ts';
+import { checkReplyBytes } from './compute.ts';
+import { hookMessages, modelInfo } from './model-info.ts';
+import type { ModelRegistry } from './model-registry.ts';
+import type { OpenModel } from './open-model.ts';
+import { provenanceOf } from './provenance.ts';
+import type { RunService } from './run-service.ts';
+
+export interface HandlerDeps {
+  readonly registry: ModelRegistry;
+  readonly runs: RunService;
+  readonly engine: Engine;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** proto in, message out; error in, status out. `StartCacheActivations` is not built and answers UNIMPLEMENTED. */
+export function activationHandlers(deps: HandlerDeps): Handlers<ActivationService> {
+  const { registry } = deps;
+  return {
+    async ImportModel({ source, name }) {
+      return { model: modelInfo(await registry.add(source, name)) };
+    },
+
+    async ListModels() {
+      const models = await registry.list();
+      return {
+        models: models.map((entry) =>
+          'model' in entry
+            ? modelInfo(entry)
+            : { name: entry.named.name, path: entry.named.path, digest: entry.named.digest },
+        ),
+      };
+    },
+
+    async DescribeModel({ model }) {
+      return { model: modelInfo(await registry.open(model)) };
+    },
+
+    async RemoveModel({ name }) {
+      await registry.remove(name);
+      return {};
+    },
+
+    async ListHooks({ model }) {
+      return { hooks: hookMessages(await registry.open(model)) };
+    },
+
+    async Tokenize({ model, prompt, options }) {
+      const open = await registry.open(model);
+      const { tokenizer } = open;
+      const special = new Set([tokenizer?.bosId, tokenizer?.eosId]);
+      const ids = tokensOf(prompt, options, open, 'prompt');
+      return {
+        tokens: ids.map((id) => ({
+          id,
+          text: tokenizer && id < tokenizer.vocabularySize ? tokenizer.token(id) : '',
+          special: special.has(id),
+        })),
+      };
+    },
+
+    Run: (request, call) => counted(deps, run(deps, request, call)),
+  };
+}
+
+async function* run(
+  deps: HandlerDeps,
+  request: RunRequest,
+  call: CallContext,
+): AsyncGenerator<Init<RunResponse>> {
+  if (request.gradient !== '') {
+    throw unimplemented('gradients through a whole model are not built yet', { field: 'gradient' });
+  }
+  const open = await deps.registry.open(request.model);
+  const checked = checkRun(request, open);
+  const byteLength = checkReplyBytes(checked);
+  const results = deps.runs.run(open.model, checked, call.signal);
+  // The first result comes before anything is said, so that a refusal by the queue is a status and not a broken stream.
+  let next = await results.next();
+  yield { start: startOf(checked, byteLength) };
+  let programs: readonly string[] = [];
+  let run_ms = 0;
+  for (let prompt = 0; !next.done; prompt++) {
+    const { tensors, engineMs } = next.value;
+    ({ programs } = next.value);
+    run_ms += engineMs;
+    for (const { name, axes } of checked.hooks) {
+      const value = tensors.get(name);
+      if (value) yield* tensorParts(value, { name, prompt, axes });
+    }
+    next = await results.next();
+  }
+  deps.metrics.add('activation_reply_bytes_total', byteLength);
+  yield {
+    end: { provenance: await provenance(deps, request, open, checked, programs, call), run_ms },
+  };
+}
+
+function startOf(run: CheckedRun, byteLength: number): Init<RunResponse['start']> {
+  return {
+    prompts: run.prompts.map(({ id, tokens }) => ({ id, tokens: { ids: tokens } })),
+    hooks: run.hooks.map(({ name }) => name),
+    byte_length: byteLength,
+  };
+}
+
+async function provenance(
+  { engine, clock, versions }: HandlerDeps,
+  request: RunRequest,
+  open: OpenModel,
+  run: CheckedRun,
+  programs: readonly string[],
+  { method }: CallContext,
+) {
+  const report = await engine.report();
+  return provenanceOf({
+    request,
+    open,
+    run,
+    programs,
+    report,
+    method,
+    createdMs: clock.now(),
+    versions,
+  });
+}
+
+/** Counts how runs end; a caller that stops reading has cancelled. */
+async function* counted(
+  { metrics }: HandlerDeps,
+  parts: AsyncGenerator<Init<RunResponse>>,
+): AsyncGenerator<Init<RunResponse>> {
+  let outcome = 'cancelled';
+  try {
+    yield* parts;
+    outcome = 'done';
+  } catch (thrown) {
+    outcome = outcomeOf(OperationError.from(thrown).code);
+    throw thrown;
+  } finally {
+    metrics.add('activation_requests_total', 1, { outcome });
+  }
+}
+
+const REFUSALS = new Set([
+  'invalid_argument',
+  'not_found',
+  'resource_exhausted',
+  'failed_precondition',
+  'permission_denied',
+  'unimplemented',
+]);
+
+const outcomeOf = (code: string): string =>
+  code === 'cancelled' ? 'cancelled' : REFUSALS.has(code) ? 'refused' : 'failed';

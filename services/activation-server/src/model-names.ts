@@ -1,0 +1,103 @@
+import { assert, OperationError, resourceExhausted } from '@heddle/core';
+import type { Journal } from '@heddle/ports';
+import { MODELS_NAMED_MAX } from './limits.ts';
+
+/** What is remembered of an imported model. */
+export interface NamedModel {
+  readonly name: string;
+  readonly path: string;
+  readonly digest: string;
+  readonly importedMs: number;
+}
+
+/** Events of the stream; `v` is their version, and old ones are folded for ever. */
+type NameEvent =
+  | ({ readonly v: 1; readonly type: 'named' } & NamedModel)
+  | { readonly v: 1; readonly type: 'removed'; readonly name: string };
+
+const STREAM = 'activation.models';
+/** Another replica won the race this often in a row: something writes without end. */
+const CONFLICTS_MAX = 16;
+
+type Names = ReadonlyMap<string, NamedModel>;
+
+/** Names of imported models: a fold of the journal, so that every replica knows the same ones and a crash loses none. */
+export class ModelNames {
+  private readonly journal: Journal;
+
+  constructor(journal: Journal) {
+    this.journal = journal;
+  }
+
+  async all(): Promise<Names> {
+    return (await this.fold()).names;
+  }
+
+  /** Errors: `already_exists` when the name is another model's; `resource_exhausted` when there are too many names. */
+  async add(model: NamedModel): Promise<NamedModel> {
+    return this.decide((names) => {
+      const known = names.get(model.name);
+      if (known?.path === model.path && known.digest === model.digest) return { answer: known };
+      if (known) {
+        throw new OperationError({
+          code: 'already_exists',
+          message: `model ${model.name} is ${known.path} already; remove it first or choose another name`,
+          field: 'name',
+        });
+      }
+      if (names.size >= MODELS_NAMED_MAX) {
+        throw resourceExhausted(`${MODELS_NAMED_MAX} models are named already`, {
+          retryable: false,
+          details: { limit: MODELS_NAMED_MAX },
+        });
+      }
+      return { answer: model, event: { v: 1, type: 'named', ...model } };
+    });
+  }
+
+  /** False: there was no such name. */
+  async remove(name: string): Promise<boolean> {
+    return this.decide((names) =>
+      names.has(name)
+        ? { answer: true, event: { v: 1, type: 'removed', name } }
+        : { answer: false },
+    );
+  }
+
+  private async decide<T>(
+    decision: (names: Names) => { readonly answer: T; readonly event?: NameEvent },
+  ): Promise<T> {
+    for (let attempt = 0; attempt < CONFLICTS_MAX; attempt++) {
+      const { names, sequence } = await this.fold();
+      const { answer, event } = decision(names);
+      if (event === undefined) return answer;
+      try {
+        const bytes = new TextEncoder().encode(JSON.stringify(event));
+        await this.journal.append(STREAM, sequence, [bytes]);
+        return answer;
+      } catch (thrown) {
+        if (OperationError.from(thrown).code !== 'aborted') throw thrown;
+      }
+    }
+    throw new OperationError({
+      code: 'aborted',
+      message: `the model names changed ${CONFLICTS_MAX} times while one was written`,
+    });
+  }
+
+  private async fold(): Promise<{ names: Names; sequence: number }> {
+    const names = new Map<string, NamedModel>();
+    let last = 0;
+    for (const { sequence, bytes } of await this.journal.read(STREAM)) {
+      const event = JSON.parse(new TextDecoder().decode(bytes)) as NameEvent;
+      assert(event.v === 1, () => `model name event of version ${event.v}`);
+      if (event.type === 'removed') names.delete(event.name);
+      else {
+        const { name, path, digest, importedMs } = event;
+        names.set(name, { name, path, digest, importedMs });
+      }
+      last = sequence;
+    }
+    return { names, sequence: last };
+  }
+}

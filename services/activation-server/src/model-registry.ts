@@ -1,0 +1,156 @@
+import { basename } from 'node:path';
+import { invalidArgument, notFound, OperationError } from '@heddle/core';
+import type { Clock, Hub, ModelFolder, Tokenizer } from '@heddle/ports';
+import { MODELS_OPEN_MAX, SOURCE_BYTES_MAX } from './limits.ts';
+import type { ModelNames, NamedModel } from './model-names.ts';
+import type { LoadedModel, ModelStore, OpenModel } from './open-model.ts';
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** The bundled model's name, there without an import. */
+export const BUNDLED_NAME = 'bundled';
+
+export interface RegistryDeps {
+  readonly hub: Hub;
+  readonly store: ModelStore;
+  readonly names: ModelNames;
+  readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
+  /** Folder of the bundled model. */
+  readonly bundledModel: string;
+  readonly clock: Clock;
+  readonly onLoad?: (model: LoadedModel, seconds: number) => void;
+}
+
+interface Opened {
+  readonly model: LoadedModel;
+  readonly tokenizer: Tokenizer | undefined;
+}
+
+/** Models by reference: the bundled one, registered names, and folders used in place. Each is read once and kept open. */
+export class ModelRegistry {
+  private readonly deps: RegistryDeps;
+  /** By what was opened, the least recently used first. Promises, so that two callers read a model once. */
+  private readonly opened = new Map<string, Promise<Opened>>();
+
+  constructor(deps: RegistryDeps) {
+    this.deps = deps;
+  }
+
+  /** Errors: the hub's (`not_found`, `permission_denied`) and the reader's, naming file and tensor. */
+  async open(reference: string): Promise<OpenModel> {
+    checkSource(reference, 'model');
+    if (reference === '' || reference === BUNDLED_NAME) {
+      const opened = await this.read(this.deps.bundledModel);
+      return { name: BUNDLED_NAME, bundled: true, importedMs: 0, ...opened };
+    }
+    const named = (await this.deps.names.all()).get(reference);
+    if (named) return this.openNamed(named);
+    try {
+      const opened = await this.read(reference);
+      return { name: reference, bundled: false, importedMs: 0, ...opened };
+    } catch (thrown) {
+      const error = OperationError.from(thrown);
+      if (error.code !== 'not_found' || !NAME.test(reference)) throw error;
+      throw notFound(
+        `no model is named ${reference}, and no folder of that name is there; \`heddle model ls\` lists the names`,
+        { field: 'model' },
+      );
+    }
+  }
+
+  /** Reads all of a model, then names it. Nothing stays behind when it fails. */
+  async add(source: string, name: string): Promise<OpenModel> {
+    checkSource(source, 'source');
+    if (source === '')
+      throw invalidArgument('source is empty: a folder or hf:OWNER/NAME', { field: 'source' });
+    const wanted = name === '' ? defaultName(source) : name;
+    if (!NAME.test(wanted) || wanted === BUNDLED_NAME) {
+      throw invalidArgument(
+        `${JSON.stringify(wanted)} is no name for a model: letters, digits, . _ -, at most 64, and not ${BUNDLED_NAME}`,
+        { field: 'name' },
+      );
+    }
+    this.opened.delete(source); // what was read before may have changed on disk
+    const { model } = await this.read(source);
+    const importedMs = this.deps.clock.now();
+    const { path, digest } = model;
+    return this.openNamed(await this.deps.names.add({ name: wanted, path, digest, importedMs }));
+  }
+
+  /** Errors: `not_found`. The files stay. */
+  async remove(name: string): Promise<void> {
+    if (await this.deps.names.remove(name)) return;
+    throw notFound(`no model is named ${JSON.stringify(name)}`, { field: 'name' });
+  }
+
+  /** The bundled model and every named one; a named one whose files are gone is told apart by its error. */
+  async list(): Promise<
+    readonly (OpenModel | { readonly named: NamedModel; readonly error: OperationError })[]
+  > {
+    const names = [...(await this.deps.names.all()).values()];
+    const bundled = await this.open('').catch(() => undefined);
+    const rest = [];
+    for (const named of names) {
+      rest.push(
+        await this.openNamed(named).catch((thrown: unknown) => ({
+          named,
+          error: OperationError.from(thrown),
+        })),
+      );
+    }
+    return bundled ? [bundled, ...rest] : rest;
+  }
+
+  private async openNamed(named: NamedModel): Promise<OpenModel> {
+    const opened = await this.read(named.path);
+    if (opened.model.digest !== named.digest) {
+      throw new OperationError({
+        code: 'failed_precondition',
+        message: `model ${named.name}: the files in ${named.path} are not the ones that were imported; remove the name and add it again`,
+        field: 'model',
+      });
+    }
+    return { name: named.name, bundled: false, importedMs: named.importedMs, ...opened };
+  }
+
+  private read(reference: string): Promise<Opened> {
+    const known = this.opened.get(reference);
+    this.opened.delete(reference);
+    const opened = known ?? this.load(reference);
+    this.opened.set(reference, opened);
+    for (const oldest of this.opened.keys()) {
+      if (this.opened.size <= MODELS_OPEN_MAX) break;
+      this.opened.delete(oldest);
+    }
+    // What could not be read is not kept: the next caller reads again.
+    opened.catch(() => this.opened.get(reference) === opened && this.opened.delete(reference));
+    return opened;
+  }
+
+  private async load(reference: string): Promise<Opened> {
+    const { hub, store, openTokenizer, clock, onLoad } = this.deps;
+    const startMs = clock.monotonic();
+    const folder = await hub.open(reference);
+    const model = await store.load(folder);
+    const tokenizer = await openTokenizer(folder);
+    onLoad?.(model, (clock.monotonic() - startMs) / 1000);
+    return { model, tokenizer };
+  }
+}
+
+function checkSource(source: string, field: string): void {
+  const bytes = Buffer.byteLength(source);
+  if (bytes <= SOURCE_BYTES_MAX && !source.includes('\0')) return;
+  throw invalidArgument(
+    `${field}: a path or a name of at most ${SOURCE_BYTES_MAX} bytes, without NUL`,
+    {
+      field,
+      details: { limit: SOURCE_BYTES_MAX, bytes },
+    },
+  );
+}
+
+function defaultName(source: string): string {
+  const last = basename(source.replace(/@[^/]*$/, '').replace(/\/+$/, ''));
+  return last.replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 64);
+}
