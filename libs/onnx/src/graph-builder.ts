@@ -20,8 +20,8 @@ export class GraphBuilder extends ShapeMethods {
   }
 
   /**
-   * x W + b over the last axis, whatever axes stand before it: one Gemm on x flattened, which is free. W is [in, out], or
-   * [out, in] with `transW` (HuggingFace's Linear).
+   * x W + b over the last axis, whatever axes stand before it: one Gemm on x flattened, which is free. W has a row for
+   * each input, or with `transW` one for each output (HuggingFace's Linear).
    */
   linear(x: Value, W: Value, options: { bias?: Value; transW?: boolean } = {}): Value {
     const { bias, transW = false } = options;

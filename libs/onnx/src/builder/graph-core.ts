@@ -1,5 +1,5 @@
 import { assert } from '@heddle/core';
-import { type DType, elementCount, type Tensor } from '@heddle/tensor';
+import type { DType, Tensor } from '@heddle/tensor';
 import { atomsOf, type Dim, dim, termsOf } from '../dims.ts';
 import type {
   Attributes,
@@ -14,6 +14,7 @@ import { CONTENT_ELEMENTS_MAX, SHARED_CONSTANT_ELEMENTS_MAX } from '../limits.ts
 import { OPS, type OpName } from '../ops/registry.ts';
 import { Refusal } from '../ops/rule.ts';
 import { ShapeError } from '../shape-error.ts';
+import { constantFrom } from './constant-from.ts';
 
 /** A builder's own view of a value: its name changes when it becomes an output. */
 interface OwnValue extends Value {
@@ -31,8 +32,6 @@ export interface BuiltNode {
 /** A value, or a number that becomes a constant of the other operand's type. */
 export type Operand = Value | number;
 
-const WHOLE = new Set<DType>(['i64', 'i32', 'u8', 'bool']);
-
 /** Names, scopes, constants and outputs: what a graph is before it has ops. `GraphBuilder` adds one method per op. */
 export class GraphCore {
   readonly name: string;
@@ -46,6 +45,7 @@ export class GraphCore {
   private readonly sharedConstants = new Map<string, Value>();
   /** Where each symbolic size can be read when the graph runs. */
   private readonly sizes = new Map<string, { readonly of: Value; readonly axis: number }>();
+  /** Sizes, and lists of them, that the graph computes already. */
   private readonly sizeValues = new Map<string, Value>();
   private readonly scopes: string[] = [];
   private counter = 0;
@@ -117,9 +117,14 @@ export class GraphCore {
   dims(shape: readonly Dim[]): Value {
     const sizes = shape.map(dim);
     if (sizes.every((n) => typeof n === 'number')) return this.constant(sizes as number[], 'i64');
+    if (sizes.length === 1) return this.sizeOf(sizes[0]);
+    const key = sizes.join(', ');
+    const known = this.sizeValues.get(key);
+    if (known) return known;
     const parts = sizes.map((n) => this.sizeOf(n));
-    const [joined] = parts.length === 1 ? parts : this.emit('Concat', parts, { axis: 0 });
-    return this.withContent(joined, sizes);
+    const joined = this.withContent(this.emit('Concat', parts, { axis: 0 })[0], sizes);
+    this.sizeValues.set(key, joined);
+    return joined;
   }
 
   /** One size as an i64 `[1]`. */
@@ -258,19 +263,4 @@ export class GraphCore {
     }
     return { nodes: nodes.reverse(), used };
   }
-}
-
-function constantFrom(from: Tensor | number | readonly number[], dtype: DType | undefined) {
-  if (typeof from === 'number') {
-    return { type: dtype ?? 'f32', shape: [], data: Float64Array.of(from) };
-  }
-  if (Array.isArray(from)) {
-    return { type: dtype ?? 'f32', shape: [from.length], data: Float64Array.from(from) };
-  }
-  const { dtype: own, shape, data } = from as Tensor;
-  const type = dtype ?? (own === 'f64' ? 'f32' : own);
-  assert(own !== 'f16' && own !== 'bf16', 'a constant is f32, not a half precision');
-  assert(!WHOLE.has(own) === !WHOLE.has(type), () => `a constant of ${own} as ${type}`);
-  assert(data.length === elementCount(shape), 'a constant whose data do not fill its shape');
-  return { type, shape: [...shape], data: Float64Array.from(data as ArrayLike<number>, Number) };
 }

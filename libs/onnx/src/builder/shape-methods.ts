@@ -5,6 +5,8 @@ import { SLICE_END } from '../ops/pieces.ts';
 import type { Operand } from './graph-core.ts';
 import { ReduceMethods } from './reduce-methods.ts';
 
+const isSymbolic = (size: Dim): size is string => typeof size === 'string';
+
 export interface SliceOptions {
   readonly axis: number;
   /** 0 when left out; negative numbers count from the end. */
@@ -30,12 +32,10 @@ export class ShapeMethods extends ReduceMethods {
   private reshapeTarget(x: Value, shape: readonly Dim[]): Value {
     if (shape.includes(0)) return this.dims(shape);
     const cheap = shape.map((n, i) => (typeof n === 'string' && n === x.shape[i] ? 0 : n));
-    const unknown = cheap.filter((n) => typeof n === 'string' || n === -1);
-    if (unknown.length > 1) return this.dims(shape);
-    return this.constant(
-      cheap.map((n) => (typeof n === 'string' ? -1 : n)),
-      'i64',
-    );
+    if (shape.includes(-1) || !cheap.some(isSymbolic)) return this.dims(cheap);
+    // One is left to be worked out when it runs: a sum if there is one, because those are computed and not just read.
+    const sum = cheap.findIndex((n) => isSymbolic(n) && /[+-]/.test(n));
+    return this.dims(cheap.with(sum < 0 ? cheap.findIndex(isSymbolic) : sum, -1));
   }
 
   /** Two axes: those before `axis` in one, the others in the second. */
@@ -76,16 +76,12 @@ export class ShapeMethods extends ReduceMethods {
   expandLike(x: Value, like: Value): Value {
     const same =
       x.shape.length === like.shape.length && x.shape.every((n, i) => n === like.shape[i]);
-    return same ? x : this.emit('Expand', [x, this.shapeOf(like)], {})[0];
+    return same ? x : this.emit('Expand', [x, this.dims(like.shape)], {})[0];
   }
 
   zerosLike(like: Value): Value {
     const attributes = { value: { fill: 0, dtype: like.dtype } };
-    return this.emit('ConstantOfShape', [this.shapeOf(like)], attributes)[0];
-  }
-
-  private shapeOf(x: Value): Value {
-    return x.shape.every((n) => typeof n === 'number') ? this.dims(x.shape) : this.shape(x);
+    return this.emit('ConstantOfShape', [this.dims(like.shape)], attributes)[0];
   }
 
   tile(x: Value, repeats: readonly Dim[]): Value {

@@ -1,7 +1,7 @@
 import { elementCount } from '@heddle/tensor';
 import { broadcastShape, broadcastStrides, filled, type NdArray, walk } from './nd-array.ts';
 
-/** Matrices [m, n] at given places of two arrays, multiplied into a third. Rows outermost, so that inner loops run along memory. */
+/** Matrices at given places of two arrays, multiplied into a third. Rows outermost, so that inner loops run along memory. */
 function multiplyInto(
   out: Float64Array,
   [a, b]: readonly [Float64Array, Float64Array],

@@ -34,6 +34,21 @@ export const shapeCases: readonly OpCase[] = [
   reshape('of symbolic axes swapped', shape, [2, 'pos', 3, 'batch']),
   reshape('to a list', shape, [-1]),
   {
+    title: 'Reshape of a product apart',
+    build: (k) => {
+      const rows = k.g.reshape(k.float(shape), [-1, 6]);
+      return [k.g.reshape(rows, ['batch', 'pos', 2, -1])];
+    },
+  },
+  {
+    title: 'Reshape of a sum of sizes',
+    build: (k) => {
+      const x = k.g.concat([k.float(['batch', 'pos', 4]), k.float(['batch', 1, 4])], { axis: 1 });
+      const apart = k.g.reshape(x, ['batch', 'pos+1', 2, 2]);
+      return [k.g.reshape(apart, [-1, 4]), k.g.reshape(apart, [2, 'pos+1', 2, 'batch'])];
+    },
+  },
+  {
     title: 'Flatten',
     build: (k) => [k.g.flatten(k.float(shape), { axis: k.rng.below(4) })],
   },

@@ -143,7 +143,7 @@ export const gatherOps = {
       return [adds ? () => dy : kept, undefined, () => g.gatherElements(dy, indices, { axis })];
     },
   },
-  /** Inputs: indices, depth, [off, on]. */
+  /** Inputs: indices, depth, and the two values: off, on. */
   OneHot: {
     infer: ({ inputs, attributes }) => {
       const [indices, depth, values] = inputs;

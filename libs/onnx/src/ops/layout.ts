@@ -24,8 +24,15 @@ import {
 /** ONNX's Reshape target: 0 copies the size at its place, one -1 is what remains. */
 function reshaped(from: readonly Dim[], target: readonly Dim[]): readonly Dim[] {
   const copied = target.map((n, i) => (n === 0 ? (from[i] ?? refuse('0 copies no axis')) : n));
-  const total = productOfDims(from);
-  const known = productOfDims(copied.filter((n) => n !== -1));
+  // What stands on both sides cancels, so that sums ('pos+1') never have to be divided.
+  const remaining = [...from];
+  const added = copied.filter((n) => {
+    const at = remaining.indexOf(n);
+    if (at >= 0) remaining.splice(at, 1);
+    return at < 0 && n !== -1;
+  });
+  const total = productOfDims(remaining);
+  const known = productOfDims(added);
   if (!copied.includes(-1)) {
     expects(known === total, () => `${total} elements do not fill [${copied.join(', ')}]`);
     return copied;
@@ -60,7 +67,7 @@ function relabelled(x: NdArray, to: readonly Dim[]): readonly NdArray[] {
 }
 
 function tiled(x: NdArray, times: readonly number[]): NdArray {
-  // An axis of n repeated t times is axes [t, n] of which the first does not move.
+  // An axis repeated t times is two axes, t and its own size, of which the first does not move.
   const own = stridesOf(x.shape);
   const pairs = x.shape.flatMap((n, axis) => [times[axis], n]);
   const strides = x.shape.flatMap((_, axis) => [0, own[axis]]);
