@@ -102,7 +102,7 @@ test('tokenising piece by piece equals tokenising the whole', () => {
 });
 
 test('a batch follows from seed and step alone, and its targets are its tokens one on', () => {
-  const at = { seed: 7, step: 12, batch: 4, pos: 64 };
+  const at = { seed: 7, step: 12, batch: 4, pos: 64, n_ctx: 256 };
   const batch = trainingBatch(encoder, mixture, at);
   assert.deepEqual(trainingBatch(encoder, mixture, at), batch);
   assert.notDeepEqual(trainingBatch(encoder, mixture, { ...at, step: 13 }).tokens, batch.tokens);

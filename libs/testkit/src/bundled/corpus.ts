@@ -2,17 +2,19 @@ import { assert, Rng } from '@heddle/core';
 import { type BoxForm, boxFacts } from './boxes.ts';
 import type { BpeEncoder } from './bpe.ts';
 import type { Split } from './held-out.ts';
-import { ioiSentence } from './ioi.ts';
+import { ioiSentence, ioiTwoPairs } from './ioi.ts';
 import { categoryList } from './lists.ts';
 import { PERIOD_MIN, repeatedSequence } from './repeats.ts';
 import { succession } from './successions.ts';
-import { GUESS_WEIGHT, type Text } from './text.ts';
+import { GUESS_WEIGHT, type Text, wholeText } from './text.ts';
 
 export type Task = 'repeat' | 'ioi' | 'succession' | 'list' | 'box';
 
 /** What a phase of training reads: shares of rows' texts, and how hard the lists and box facts are. */
 export interface Mixture {
   readonly shares: Readonly<Record<Task, number>>;
+  /** Share of IOI texts that are about two pairs. */
+  readonly ioiTwoPairs: number;
   readonly listItemsMax: number;
   readonly boxForms: readonly BoxForm[];
   readonly boxFactsMax: number;
@@ -28,6 +30,8 @@ export interface Batch {
   readonly targets: Int32Array;
   /** Weight of each target in the loss, `[batch, pos]`. */
   readonly weights: Float32Array;
+  /** Place of each token in the context, `[batch, pos]`: 0, 1, … in half of the rows, from a random start in the others. */
+  readonly positions: Int32Array;
 }
 
 /** Texts tried for the rest of a row before it is filled with a repeated sequence, which fits any length. */
@@ -45,6 +49,7 @@ export function trainingBatch(
     readonly step: number;
     readonly batch: number;
     readonly pos: number;
+    readonly n_ctx: number;
   },
 ): Batch {
   const { batch, pos } = at;
@@ -54,16 +59,21 @@ export function trainingBatch(
   const tokens = new Int32Array(batch * pos);
   const targets = new Int32Array(batch * pos);
   const weights = new Float32Array(batch * pos);
+  const positions = new Int32Array(batch * pos);
   for (let row = 0; row < batch; row++) {
     const packed = packRow(rng, encoder, mixture, pos + 1);
     tokens.set(packed.ids.slice(0, pos), row * pos);
     targets.set(packed.ids.slice(1), row * pos);
     weights.set(packed.weights.slice(1), row * pos);
+    // Without this only long rows would teach the later positions, slowly: circuits would hang on the first 64.
+    const start = rng.below(2) === 0 ? 0 : rng.below(at.n_ctx - pos + 1);
+    for (let i = 0; i < pos; i++) positions[row * pos + i] = start + i;
   }
-  return { batch, pos, tokens, targets, weights };
+  return { batch, pos, tokens, targets, weights, positions };
 }
 
 export interface Encoded {
+  readonly text: string;
   readonly ids: readonly number[];
   readonly weights: readonly number[];
   /** Indices of the tokens that are answers. */
@@ -81,7 +91,7 @@ export function encodeText(encoder: BpeEncoder, text: Text): Encoded {
       weights.push(piece.weight);
     }
   }
-  return { ids, weights, answers };
+  return { text: wholeText(text), ids, weights, answers };
 }
 
 function packRow(
@@ -138,6 +148,9 @@ export function drawText(
   task: Exclude<Task, 'repeat'>,
   mixture: Mixture,
 ): Text {
+  if (task === 'ioi' && split === 'train' && rng.uniform() < mixture.ioiTwoPairs) {
+    return ioiTwoPairs(rng);
+  }
   if (task === 'ioi') return ioiSentence(rng, split).text;
   if (task === 'succession') return succession(rng, split);
   if (task === 'list') return categoryList(rng, split, mixture.listItemsMax);

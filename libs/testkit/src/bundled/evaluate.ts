@@ -1,11 +1,12 @@
 /**
  * Prints the numbers of the bundled model's card, measured on held-out text.
  *
- *   node libs/testkit/src/bundled/evaluate.ts [DIR] [--texts N]
+ *   node libs/testkit/src/bundled/evaluate.ts [DIR] [--texts N] [--dump FILE]
  *
- * DIR is a folder that `train.ts` wrote; the bundled one when left out.
+ * DIR is a folder that `train.ts` wrote; the bundled one when left out. `--dump` writes the texts, for
+ * `test/golden/bundled/transformers-check.py`.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -26,7 +27,7 @@ const PERIOD = 32;
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { texts: { type: 'string', default: '400' } },
+    options: { texts: { type: 'string', default: '400' }, dump: { type: 'string' } },
     allowPositionals: true,
   });
   const texts = Number(values.texts);
@@ -37,7 +38,9 @@ async function main(): Promise<void> {
   const engine = await OrtEngine.start({ threads: 1 });
   const model = new Forward(engine, sizes, readModelFile(sizes, file));
 
-  for (const set of heldOutSets(encoder, texts)) {
+  const sets = heldOutSets(encoder, texts);
+  if (values.dump !== undefined) writeFileSync(values.dump, JSON.stringify(sets));
+  for (const set of sets) {
     const share = await accuracy(model, set);
     print(`${set.name.padEnd(34)} ${share.toFixed(3)}  (${set.texts.length} texts)`);
   }

@@ -75,7 +75,13 @@ export async function trainOneStep(
 
 export function batchOf(recipe: Recipe, encoder: BpeEncoder, step: number): Batch {
   const { mixture } = phaseAt(recipe, step);
-  return trainingBatch(encoder, mixture, { seed: recipe.seed, step, ...rowsAt(recipe, step) });
+  const { n_ctx } = recipe.sizes;
+  return trainingBatch(encoder, mixture, {
+    seed: recipe.seed,
+    step,
+    n_ctx,
+    ...rowsAt(recipe, step),
+  });
 }
 
 /** Positions 0, 1, … of every row, i64 `[batch, pos]`. */
@@ -92,7 +98,7 @@ function stepFeeds(recipe: Recipe, state: TrainingState, batch: Batch): Record<s
     m: state.m,
     v: state.v,
     tokens: tensor('i64', shape, whole(batch.tokens)),
-    positions: positionsOf(batch.batch, batch.pos),
+    positions: tensor('i64', shape, whole(batch.positions)),
     targets: tensor('i64', shape, whole(batch.targets)),
     weights: tensor('f32', shape, batch.weights),
     rate: scalar(rateAt(recipe, state.step)),
