@@ -6,6 +6,7 @@ export {
   type LayerActivations,
   requireTwinLength,
 } from './host-activations.ts';
+export { hostFromModel, hostRoles, hostShape, type ReadWeight } from './host-from-model.ts';
 export { HeadReads, HostRun, type ResidualSource, softmax } from './host-run.ts';
 export type {
   Affine,
