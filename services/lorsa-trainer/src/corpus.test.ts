@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { OperationError } from '@heddle/core';
+import type { Hub } from '@heddle/ports';
+import { readCorpus } from './corpus.ts';
+
+function hubWith(files: Readonly<Record<string, string>>): Hub {
+  return {
+    open: async (path) => ({
+      path,
+      files: Object.keys(files),
+      readText: async (name) => files[name] ?? '',
+      open: () => assert.fail('text only'),
+      realLocation: () => assert.fail('text only'),
+    }),
+  };
+}
+
+const corpus = (files: Readonly<Record<string, string>>, path: string) =>
+  readCorpus(hubWith(files), { prompts: [], corpus: path }, undefined);
+
+test('paragraphs of a text file and lines of a jsonl file are prompts', async () => {
+  assert.deepEqual(await corpus({ 'a.txt': 'One.\ntwo\n\n \nThree.' }, '/d/a.txt'), [
+    { text: 'One.\ntwo' },
+    { text: 'Three.' },
+  ]);
+  const lines = '{"text": "One."}\n\n{"tokens": [1, 2], "id": "x"}\n';
+  assert.deepEqual(await corpus({ 'a.jsonl': lines }, '/d/a.jsonl'), [
+    { text: 'One.' },
+    { tokens: [1, 2] },
+  ]);
+});
+
+test('a missing file, an empty one and a wrong line are refused with file and line', async () => {
+  const refusal = (message: RegExp) => (error: OperationError) => {
+    assert.equal(error.code, 'invalid_argument');
+    assert.match(error.message, message);
+    return true;
+  };
+  await assert.rejects(corpus({}, '/d/a.txt'), refusal(/\/d has no file a\.txt/));
+  await assert.rejects(corpus({ 'a.txt': ' \n' }, '/d/a.txt'), refusal(/no text/));
+  const lines = '{"text": "One."}\n{"txt": "Two."}';
+  await assert.rejects(corpus({ 'a.jsonl': lines }, '/d/a.jsonl'), refusal(/line 2/));
+});
+
+test('without prompts and corpus the default text is used, and without one the request is refused', async () => {
+  const none = { prompts: [], corpus: '' };
+  assert.deepEqual(await readCorpus(hubWith({}), none, () => ['x']), [{ text: 'x' }]);
+  await assert.rejects(readCorpus(hubWith({}), none, undefined), /no text to train on/);
+});

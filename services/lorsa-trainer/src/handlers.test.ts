@@ -1,0 +1,236 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OperationError, Rng } from '@heddle/core';
+import { writeLorsaCheckpoint } from '@heddle/formats';
+import { initialiseLevelA, type LorsaLayer, layerToCheckpoint } from '@heddle/interp/lorsa';
+import {
+  type BlobDigest,
+  encodeOutcome,
+  type ModelFolder,
+  TensorCollector,
+  tensorParts,
+} from '@heddle/ports';
+import type { ApplyRequest, ApplyResponse } from '@heddle/ports/proto/lorsa';
+import { type Tensor, tensor, zeros } from '@heddle/tensor';
+import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
+import { lorsaHandlers } from './handlers.ts';
+import { LORSA_METRICS } from './metrics.ts';
+
+const layer: LorsaLayer = (() => {
+  const config = {
+    d_model: 6,
+    n_ov_heads: 8,
+    n_qk_heads: 2,
+    d_qk_head: 4,
+    n_ctx: 16,
+    activation: 'topk' as const,
+    topK: 3,
+    signed: false,
+    decoderNormInGate: true,
+    useDecoderBias: true,
+    attnScale: 2,
+    rotary: undefined,
+    qkNormEps: undefined,
+  };
+  return {
+    config,
+    weights: initialiseLevelA(config, new Rng(1)),
+    hookIn: 'blocks.2.ln1.hook_normalized',
+    hookOut: 'blocks.2.hook_attn_out',
+    normalisation: 'token-wise',
+  };
+})();
+
+/** A folder in memory. */
+function folderOf(files: Readonly<Record<string, Uint8Array>>): ModelFolder {
+  return {
+    path: '/models/x',
+    files: Object.keys(files),
+    readText: async (name) => new TextDecoder().decode(files[name]),
+    open: async (name) => ({
+      path: name,
+      bytes: files[name]?.length ?? 0,
+      read: async (offset, length) => (files[name] as Uint8Array).slice(offset, offset + length),
+      close: async () => {},
+    }),
+    realLocation: async () => assert.fail('not read as external data'),
+  };
+}
+
+async function setUp() {
+  const { configText, weights } = writeLorsaCheckpoint(layerToCheckpoint(layer));
+  const blobs = new MemoryBlobs(new VirtualClock());
+  const metrics = new CountingMetrics();
+  metrics.register(LORSA_METRICS);
+  const submitted: unknown[] = [];
+  const files: Record<string, Uint8Array> = {
+    'config.json': new TextEncoder().encode(configText),
+    'sae_weights.safetensors': weights,
+  };
+  const handlers = lorsaHandlers({
+    blobs,
+    metrics,
+    breathe: async () => {},
+    hub: { open: async () => folderOf(files) },
+    submit: async (request, key) => {
+      submitted.push([request, key]);
+      return { id: 'job-1' };
+    },
+    jobResult: async () => encodeOutcome({ summary: {}, artifacts: [] }),
+  });
+  return { handlers, submitted, files, metrics, blobs };
+}
+
+const call = { signal: AbortSignal.timeout(60_000), log: silentLog, method: 'test' };
+
+async function applied(
+  handlers: Awaited<ReturnType<typeof setUp>>['handlers'],
+  requests: readonly object[],
+) {
+  async function* stream() {
+    for (const request of requests) yield request as ApplyRequest;
+  }
+  assert.ok(handlers.Apply);
+  const collector = new TensorCollector(2 ** 20);
+  const tensors = new Map<string, Tensor>();
+  let end: ApplyResponse['end'];
+  for await (const reply of handlers.Apply(stream(), call)) {
+    const part = reply as ApplyResponse;
+    if (part.end) end = part.end;
+    const done = part.end ? undefined : collector.add(part);
+    if (done) tensors.set(done.label.name, done.tensor);
+  }
+  collector.end();
+  return { tensors, end };
+}
+
+const start = (checkpoint = '/models/x', more: object = {}) => ({
+  start: { checkpoint, z_pattern: false, pattern: false, ...more },
+});
+const input = (t: Tensor, name = 'input') => [...tensorParts(t, { name })];
+const rows = (...shape: number[]) => {
+  const t = zeros('f32', shape);
+  const rng = new Rng(2);
+  for (let i = 0; i < t.data.length; i++) t.data[i] = rng.normal();
+  return t;
+};
+
+test('StartTrain submits the checked request under the caller’s key', async () => {
+  const { handlers, submitted } = await setUp();
+  const reply = await handlers.StartTrain?.(
+    {
+      model: 'm',
+      layer: 1,
+      architecture: null,
+      optimiser: null,
+      data: null,
+      seed: 9,
+      backend: 'graph',
+      checkpoint_steps: 0,
+      client_key: 'mine',
+    },
+    call,
+  );
+  assert.deepEqual(reply, { job: { id: 'job-1' } });
+  const [[request, key]] = submitted as [[{ model: string; seed: number }, string]];
+  assert.deepEqual([request.model, request.seed, key], ['m', 9, 'mine']);
+});
+
+test('DescribeCheckpoint tells sizes, hooks and normalisation of a folder', async () => {
+  const { handlers } = await setUp();
+  const reply = await handlers.DescribeCheckpoint?.({ checkpoint: '/models/x' }, call);
+  assert.deepEqual(reply, {
+    architecture: { n_ov_heads: 8, n_qk_heads: 2, d_qk_head: 4, top_k: 3, init: '' },
+    d_model: 6,
+    layer: 2,
+    hook_in: 'blocks.2.ln1.hook_normalized',
+    hook_out: 'blocks.2.hook_attn_out',
+    normalisation: 'token-wise',
+    model: '',
+  });
+});
+
+test('Apply answers activations and reconstruction, with a batch axis where the input has one', async () => {
+  const { handlers, metrics } = await setUp();
+  const x = rows(2, 5, 6);
+  const y = rows(2, 5, 6);
+  const { tensors, end } = await applied(handlers, [
+    start('/models/x', { z_pattern: true }),
+    ...input(x),
+    ...input(y, 'target'),
+  ]);
+  assert.deepEqual(
+    [...tensors].map(([name, t]) => [name, t.shape]),
+    [
+      ['feature_acts', [2, 5, 8]],
+      ['reconstruction', [2, 5, 6]],
+      ['z_pattern', [2, 8, 5, 5]],
+    ],
+  );
+  const active = tensors.get('feature_acts')?.data as Float32Array;
+  assert.ok(end && Math.abs(end.l0 - active.filter((z) => z > 0).length / 10) < 1e-12);
+  assert.ok(end.fvu !== undefined && Number.isFinite(end.fvu));
+  assert.equal(metrics.value('lorsa_trainer_applied_tokens_total'), 10);
+});
+
+test('Apply refuses what it cannot take, by field', async () => {
+  const { handlers, files } = await setUp();
+  const bad = rows(5, 6);
+  bad.data[7] = Number.NaN;
+  const cases: readonly (readonly [readonly object[], string, string])[] = [
+    [[start()], 'invalid_argument', 'input'],
+    [input(rows(5, 6)), 'invalid_argument', 'start'],
+    [[start(), ...input(rows(5, 6))], 'invalid_argument', 'target'], // token-wise needs it
+    [[start(), ...input(rows(5, 7))], 'invalid_argument', 'input'],
+    [[start(), ...input(rows(17, 6))], 'invalid_argument', 'input'],
+    [[start(), ...input(bad)], 'invalid_argument', 'input'],
+    [[start(), ...input(tensor('i32', [5, 6], new Int32Array(30)))], 'invalid_argument', 'input'],
+    [[start(), ...input(rows(5, 6), 'x')], 'invalid_argument', 'header.name'],
+    [[start(), ...input(rows(5, 6)), ...input(rows(4, 6), 'target')], 'invalid_argument', 'target'],
+    [[start(''), ...input(rows(5, 6))], 'invalid_argument', 'start.checkpoint'],
+    [[start('some-job'), ...input(rows(5, 6))], 'failed_precondition', 'start.checkpoint'],
+  ];
+  const refusedWith = async (requests: readonly object[]) => {
+    try {
+      await applied(handlers, requests);
+    } catch (error) {
+      assert.ok(error instanceof OperationError, String(error));
+      return error;
+    }
+    assert.fail(`accepted: ${JSON.stringify(requests[0])}`);
+  };
+  for (const [requests, code, field] of cases) {
+    const error = await refusedWith(requests);
+    assert.deepEqual([error.code, error.field], [code, field], error.message);
+  }
+  delete files['sae_weights.safetensors'];
+  files['sae_weights.pt'] = new Uint8Array(4);
+  const error = await refusedWith([start(), ...input(rows(5, 6))]);
+  assert.match(error.message, /sae_weights\.pt is a PyTorch file/);
+});
+
+test('a result whose blob is a single file with its config inside opens by job id', async () => {
+  const { handlers, blobs } = await setUp();
+  const parts = layerToCheckpoint(layer);
+  const { configText } = writeLorsaCheckpoint(parts);
+  const { weights } = writeLorsaCheckpoint({ ...parts, metadata: { 'heddle.config': configText } });
+  const { digest, bytes } = await blobs.put(weights);
+  const named = encodeOutcome({
+    summary: {},
+    artifacts: [
+      { name: 'checkpoint.safetensors', digest, bytes, mediaType: 'application/x-safetensors' },
+    ],
+  });
+  const result = (await blobs.put(named)).digest as BlobDigest;
+  const own = lorsaHandlers({
+    blobs,
+    metrics: new CountingMetrics(),
+    breathe: async () => {},
+    hub: { open: async () => assert.fail('no folder') },
+    submit: async () => ({ id: '' }),
+    jobResult: () => blobs.read(result),
+  });
+  const reply = await own.DescribeCheckpoint?.({ checkpoint: 'job-7' }, call);
+  assert.equal(reply?.d_model, 6);
+  assert.ok(handlers);
+});

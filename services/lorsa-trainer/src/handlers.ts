@@ -1,0 +1,113 @@
+import { invalidArgument, OperationError } from '@heddle/core';
+import {
+  type CallContext,
+  type Handlers,
+  type Init,
+  type Metrics,
+  TensorCollector,
+  tensorParts,
+} from '@heddle/ports';
+import type {
+  ApplyRequest,
+  ApplyResponse,
+  ApplyStart,
+  LorsaService,
+} from '@heddle/ports/proto/lorsa';
+import type { Tensor } from '@heddle/tensor';
+import { apply } from './apply.ts';
+import { type CheckpointSources, openCheckpoint } from './checkpoint-files.ts';
+import { APPLY_BYTES_MAX } from './limits.ts';
+import { asJson, checkedTrain } from './train-request.ts';
+
+export interface HandlerDeps extends CheckpointSources {
+  readonly submit: (request: ReturnType<typeof asJson>, key: string) => Promise<{ id: string }>;
+  readonly metrics: Metrics;
+  /** Lets timers and messages run. */
+  readonly breathe: () => Promise<void>;
+}
+
+/** The contract's side: requests checked in, answers out. Methods that are not here answer UNIMPLEMENTED. */
+export function lorsaHandlers(deps: HandlerDeps): Handlers<LorsaService> {
+  return {
+    async StartTrain(request) {
+      const job = await deps.submit(asJson(checkedTrain(request)), request.client_key);
+      return { job: { id: job.id } };
+    },
+
+    async DescribeCheckpoint({ checkpoint }) {
+      const { layer, provenance } = await openCheckpoint(deps, checkpoint);
+      const { config } = layer;
+      return {
+        architecture: {
+          n_ov_heads: config.n_ov_heads,
+          n_qk_heads: config.n_qk_heads,
+          d_qk_head: config.d_qk_head,
+          top_k: config.topK,
+          init: String(provenance['init'] ?? ''),
+        },
+        d_model: config.d_model,
+        layer: Number(/^blocks\.(\d+)\./.exec(layer.hookIn)?.[1] ?? 0),
+        hook_in: layer.hookIn,
+        hook_out: layer.hookOut,
+        normalisation: layer.normalisation,
+        model: String(provenance['model'] ?? ''),
+      };
+    },
+
+    Apply: (requests, call) => applyStream(deps, requests, call),
+  };
+}
+
+async function* applyStream(
+  deps: HandlerDeps,
+  requests: AsyncIterable<ApplyRequest>,
+  call: CallContext,
+): AsyncGenerator<Init<ApplyResponse>> {
+  const { start, input, target } = await received(requests);
+  const { layer } = await openCheckpoint(deps, start.checkpoint);
+  const { z_pattern: zPattern, pattern } = start;
+  const applied = await apply({ layer, input, target, zPattern, pattern }, async () => {
+    await deps.breathe();
+    if (!call.signal.aborted) return;
+    throw new OperationError({
+      code: 'cancelled',
+      message: 'cancelled',
+      cause: call.signal.reason,
+    });
+  });
+  deps.metrics.add('lorsa_trainer_applied_tokens_total', applied.tokens);
+  for (const { name, axes, tensor } of applied.tensors) yield* tensorParts(tensor, { name, axes });
+  const { l0, fvu } = applied;
+  yield { end: fvu === undefined ? { l0 } : { l0, fvu } };
+}
+
+/** The whole request of an Apply: one start, then `input`, then perhaps `target`. */
+async function received(
+  requests: AsyncIterable<ApplyRequest>,
+): Promise<{ start: ApplyStart; input: Tensor; target: Tensor | undefined }> {
+  const collector = new TensorCollector(APPLY_BYTES_MAX);
+  const tensors = new Map<string, Tensor>();
+  let start: ApplyStart | undefined;
+  for await (const request of requests) {
+    if (request.start) {
+      if (start) throw invalidArgument('a second start in the stream', { field: 'start' });
+      start = request.start;
+      continue;
+    }
+    if (!start) throw invalidArgument('the stream must begin with start', { field: 'start' });
+    const done = collector.add(request);
+    if (!done) continue;
+    const { name } = done.label;
+    if ((name !== 'input' && name !== 'target') || tensors.has(name)) {
+      throw invalidArgument(`tensor ${name}; one input and at most one target are expected`, {
+        field: 'header.name',
+      });
+    }
+    tensors.set(name, done.tensor);
+  }
+  collector.end();
+  const input = tensors.get('input');
+  if (!start) throw invalidArgument('the stream has no start', { field: 'start' });
+  if (!input) throw invalidArgument('the stream has no tensor input', { field: 'input' });
+  return { start, input, target: tensors.get('target') };
+}

@@ -1,0 +1,98 @@
+import { invalidArgument, type Json } from '@heddle/core';
+import { type HostAttention, type RotaryConfig, rotaryOfHost } from '@heddle/interp/lorsa';
+import { attentionRoles, attentionWeights, type Model, weightOf } from '@heddle/models';
+import type { Clients, Hub, ModelFolder } from '@heddle/ports';
+import type { Tensor } from '@heddle/tensor';
+
+/** A model whose files were read and checked, as the hub's adapter makes it. */
+export interface LoadedModel extends Model {
+  readonly digest: string;
+}
+
+/** What reads weights from disk; given by the composition root. */
+export interface ModelStore<M extends LoadedModel = LoadedModel> {
+  load(folder: ModelFolder): Promise<M>;
+  /** f32, halves widened exactly; by role or stored name. */
+  readWeight(model: M, role: string): Promise<Tensor>;
+}
+
+/** One attention layer of a host: what a Lorsa layer that replaces it must fit. */
+export interface HostLayer {
+  readonly modelDigest: string;
+  readonly layer: number;
+  readonly d_model: number;
+  readonly d_head: number;
+  readonly n_heads: number;
+  readonly n_ctx: number;
+  readonly attnScale: number;
+  readonly rotary: RotaryConfig | undefined;
+  readonly qkNormEps: number | undefined;
+  readonly attention: HostAttention;
+  /** Where Lorsa reads: the vector that W_Q, W_K and W_V multiply. */
+  readonly hookIn: string;
+  /** What it must give: the layer's output with b_O. */
+  readonly hookOut: string;
+}
+
+export interface HostDeps {
+  readonly hub: Hub;
+  readonly store: ModelStore;
+  readonly peers: Pick<Clients, 'activation'>;
+}
+
+const CONFIG_BYTES_MAX = 2 ** 20; // a config.json has a few kilobytes
+
+/** Reads one layer of a host. Errors: `invalid_argument` for a layer that it lacks; those of the hub. */
+export async function readHostLayer(
+  { hub, store, peers }: HostDeps,
+  model: string,
+  layer: number,
+): Promise<HostLayer> {
+  const { model: info } = await peers.activation.DescribeModel({ model });
+  const folder = await hub.open(info?.path ?? model);
+  const loaded = await store.load(folder);
+  const { config } = loaded;
+  if (layer >= config.n_layers) {
+    throw invalidArgument(`layer is ${layer}; the model has ${config.n_layers}, counted from 0`, {
+      field: 'layer',
+      details: { limit: config.n_layers - 1 },
+    });
+  }
+  const json = JSON.parse(await folder.readText('config.json', CONFIG_BYTES_MAX)) as Json;
+  const { positions } = config;
+  return {
+    modelDigest: info?.digest ?? loaded.digest,
+    layer,
+    d_model: config.d_model,
+    d_head: config.d_head,
+    n_heads: config.n_heads,
+    n_ctx: config.n_ctx,
+    attnScale: config.attn_scale[layer] ?? Math.sqrt(config.d_head),
+    rotary: positions.kind === 'rotary' ? rotaryOfHost(positions, json) : undefined,
+    qkNormEps: config.qkNorm ? config.norm.epsilon : undefined,
+    attention: await readAttention(store, loaded, layer),
+    hookIn: `blocks.${layer}.ln1.hook_normalized`,
+    hookOut: `blocks.${layer}.hook_attn_out`,
+  };
+}
+
+async function readAttention(
+  store: ModelStore,
+  model: LoadedModel,
+  layer: number,
+): Promise<HostAttention> {
+  const read = new Map<string, Tensor<'f32'>>();
+  const load = async (role: string) => {
+    read.set(weightOf(model, role).name, (await store.readWeight(model, role)) as Tensor<'f32'>);
+  };
+  for (const role of attentionRoles(model, layer)) await load(role);
+  const weights = attentionWeights(model, layer, ({ name }) => {
+    const tensor = read.get(name);
+    if (!tensor) throw new TypeError(`weight ${name} was not read`);
+    return tensor;
+  });
+  if (!model.config.qkNorm) return weights;
+  const gain = async (name: 'q_norm' | 'k_norm') =>
+    (await store.readWeight(model, `blocks.${layer}.attn.${name}.w`)) as Tensor<'f32'>;
+  return { ...weights, q_norm: await gain('q_norm'), k_norm: await gain('k_norm') };
+}
