@@ -1,5 +1,4 @@
 import type { Heddle, Outcome } from '@heddle/client';
-import { hasEnded } from '@heddle/client';
 import { dataLoss, OperationError } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
 import type { ErrorDetail, Job } from '@heddle/ports/proto/common';
@@ -40,7 +39,7 @@ export async function followJob(
 async function cancelAndWait(invocation: Invocation, heddle: Heddle, id: string): Promise<void> {
   invocation.note(`cancelling job ${id} (Ctrl-C again leaves it)`);
   const { job } = await heddle.jobs.Cancel({ id });
-  if (job && hasEnded(job)) return;
+  if (job?.ended_ms !== undefined) return;
   await heddle.waitForJob(id, { signal: AbortSignal.timeout(CANCEL_WAIT_MS) });
 }
 

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { connect, type Heddle } from '@heddle/client';
+import type { Heddle } from '@heddle/client';
 import { failedPrecondition, OperationError } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
 import type { ClusterHost, CommandIo, LocalCluster } from './cluster-host.ts';
@@ -90,20 +90,22 @@ export class Invocation {
   async withHeddle<T>(needs: SessionNeeds, body: (heddle: Heddle) => Promise<T>): Promise<T> {
     if (this.server !== undefined) return this.against(this.server, body);
     for (let moves = 0; ; moves++) {
+      const owner = await this.host.findOwner(this.dataDirectory);
+      if (owner === undefined && needs.detach) throw nothingRuns(this.dataDirectory);
       try {
-        const owner = await this.host.findOwner(this.dataDirectory);
         if (owner !== undefined) return await this.against(owner.address, body);
-        if (needs.detach) throw nothingRuns(this.dataDirectory);
         return await this.inProcess(needs, body);
       } catch (thrown) {
+        // Its owner went away, or another process was first to take its place.
+        const gone = owner === undefined ? 'aborted' : 'unavailable';
         const { code } = OperationError.from(thrown);
-        const moved = code === 'unavailable' || code === 'aborted';
-        if (!moved || moves >= MOVES_MAX || this.signal.aborted) throw thrown;
+        if (code !== gone || moves >= MOVES_MAX || this.signal.aborted) throw thrown;
       }
     }
   }
 
   private async against<T>(address: string, body: (heddle: Heddle) => Promise<T>): Promise<T> {
+    const { connect } = await import('@heddle/client'); // gRPC: not for --help or a slip of the pen
     const heddle = connect(address);
     try {
       await heddle.ready();

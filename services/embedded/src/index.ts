@@ -1,1 +1,2 @@
-export {};
+export { bringUp } from './bring-up.ts';
+export { type Config, readConfig } from './config.ts';

@@ -1,1 +1,1 @@
-export {};
+export { createService, type ExplorerDeps } from './explorer.ts';

@@ -10,13 +10,13 @@ import { promptFrom } from './prompts.ts';
 /** Text that travels with the request; more stays in its file, which the server reads. */
 const INLINE_CHARACTERS_MAX = 1_000_000;
 
-/** `--data F`: jsonl lines of prompts, or plain text whose paragraphs are prompts. */
+/** `--corpus F`: jsonl lines of prompts, or plain text whose paragraphs are prompts. */
 export async function readTrainingText(
   invocation: Invocation,
   path: string,
 ): Promise<Init<TrainingData>> {
-  const text = await readText(invocation, path, 'data');
-  if (text.trim() === '') throw invalidArgument(`${path} is empty`, { field: 'data' });
+  const text = await readText(invocation, path, 'corpus');
+  if (text.trim() === '') throw invalidArgument(`${path} is empty`, { field: 'corpus' });
   if (text.length > INLINE_CHARACTERS_MAX && path !== '-') {
     return { corpus: resolve(invocation.io.workingDirectory, path) };
   }
@@ -27,7 +27,7 @@ export async function readTrainingText(
   const prompts = readJsonl(path, text).map(({ line, value }) => {
     const prompt = promptFrom(value);
     if (prompt !== undefined) return prompt;
-    throw invalidArgument(`${path}:${line}: expected {"text"} or {"tokens"}`, { field: 'data' });
+    throw invalidArgument(`${path}:${line}: expected {"text"} or {"tokens"}`, { field: 'corpus' });
   });
   return { prompts };
 }

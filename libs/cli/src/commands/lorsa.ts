@@ -16,7 +16,7 @@ import { facts, showNumber, showShape, table } from '../show.ts';
 
 interface TrainOptions {
   readonly layer: number;
-  readonly data?: string;
+  readonly corpus?: string;
   readonly heads?: number;
   readonly qkHeads?: number;
   readonly dQkHead?: number;
@@ -40,7 +40,7 @@ export function addLorsa(program: Command, invocation: Invocation): void {
     .command('train [model]')
     .description('train a replacement of one attention layer')
     .requiredOption('--layer <l>', 'which layer, from 0', parseCount)
-    .option('--data <file>', 'text or jsonl to train on (default: generated text)')
+    .option('--corpus <file>', 'text or jsonl to train on (default: generated text)')
     .option('--heads <n>', 'OV heads (n_ov_heads)', parseCount)
     .option('--qk-heads <n>', 'QK heads (n_qk_heads)', parseCount)
     .option('--d-qk-head <n>', 'width of a QK head', parseCount)
@@ -97,7 +97,7 @@ async function train(invocation: Invocation, model: string | undefined, options:
       warmup_steps: options.warmup,
       clip_norm: options.clip,
     },
-    data: options.data === undefined ? null : await readTrainingText(invocation, options.data),
+    data: options.corpus === undefined ? null : await readTrainingText(invocation, options.corpus),
   };
   await runJob(invocation, ['activation', 'lorsa'], {
     detach: options.detach ?? false,

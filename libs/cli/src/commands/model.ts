@@ -1,5 +1,4 @@
 import { resolve } from 'node:path';
-import { IMPORT_TIMEOUT_MS } from '@heddle/client';
 import { OperationError, present } from '@heddle/core';
 import type { HookPoint, ModelInfo } from '@heddle/ports/proto/activation';
 import type { Command } from 'commander';
@@ -39,6 +38,7 @@ export function addModel(program: Command, invocation: Invocation): void {
 async function add(invocation: Invocation, source: string, { name = '' }: { name?: string }) {
   const isHub = source.startsWith('hf:');
   const path = isHub ? source : resolve(invocation.io.workingDirectory, source);
+  const { IMPORT_TIMEOUT_MS } = await import('@heddle/client');
   const { model } = await invocation.withHeddle(NEEDS, (heddle) =>
     heddle.activation.ImportModel(
       { source: path, name },

@@ -1,4 +1,3 @@
-import { connect } from '@heddle/client';
 import type { Command } from 'commander';
 import { modelReference } from '../arguments/model.ts';
 import { InterruptedError } from '../exit-status.ts';
@@ -44,7 +43,10 @@ async function guide(invocation: Invocation, options: TourOptions) {
 }
 
 async function tell(invocation: Invocation, { model }: TourOptions, address: string) {
-  const { tour } = await import('../tour/index.ts');
+  const [{ tour }, { connect }] = await Promise.all([
+    import('../tour/index.ts'),
+    import('@heddle/client'),
+  ]);
   const heddle = connect(address);
   const out = await tourOutput(invocation);
   try {

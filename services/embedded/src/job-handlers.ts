@@ -1,0 +1,108 @@
+import type { JobRuntime, JobView } from '@heddle/actor';
+import { invalidArgument, notFound, OperationError } from '@heddle/core';
+import { type Blobs, decodeOutcome, type Handlers, type JobOutcome } from '@heddle/ports';
+import type { JobsService } from '@heddle/ports/proto/jobs';
+import { artifactMessage, jobMessage, provenanceMessage, statusesOf } from './job-messages.ts';
+
+const LIST_DEFAULT = 100;
+const LIST_MAX = 1000;
+/** Shorter beginnings of an id are slips. */
+const PREFIX_CHARACTERS_MIN = 4;
+
+/** `heddle.jobs.v1` over the job runtime: proto in, message out. */
+export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsService> {
+  const find = (id: string) => findJob(jobs, id);
+  const answer = async (view: Promise<JobView>) => ({ job: jobMessage(await view) });
+  const outcomeOf = async (id: string): Promise<JobOutcome> => {
+    const { digest } = await jobs.result(id);
+    return decodeOutcome(await blobs.read(digest));
+  };
+  return {
+    Get: ({ id }) => answer(find(id)),
+    Cancel: async ({ id }) => answer(jobs.cancel((await find(id)).id)),
+    Pause: async ({ id }) => answer(jobs.pause((await find(id)).id)),
+    Resume: async ({ id }) => answer(jobs.resume((await find(id)).id)),
+    Pin: async ({ id, pinned }) => {
+      const view = await find(id);
+      return answer(pinned ? jobs.pin(view.id) : jobs.unpin(view.id));
+    },
+
+    async List({ limit, after, kinds, states }) {
+      if (limit > LIST_MAX) {
+        throw invalidArgument(`limit is ${limit}; at most ${LIST_MAX} jobs are listed at once`, {
+          field: 'limit',
+          details: { limit: LIST_MAX },
+        });
+      }
+      const [kind, ...more] = kinds;
+      if (more.length > 0) throw invalidArgument('one kind can be asked for', { field: 'kinds' });
+      const page = await jobs.list({
+        limit: limit === 0 ? LIST_DEFAULT : limit,
+        ...(kind === undefined ? {} : { kind }),
+        ...(after === '' ? {} : { before: after }),
+        ...(states.length === 0 ? {} : { statuses: statusesOf(states) }),
+      });
+      return { jobs: page.jobs.map(jobMessage), more: page.next !== undefined };
+    },
+
+    async *Watch({ id }, { signal }) {
+      const { id: full } = await find(id);
+      for await (const view of jobs.watch(full, signal)) yield { job: jobMessage(view) };
+    },
+
+    async Result({ id }) {
+      const view = await find(id);
+      const { summary, artifacts } = await outcomeOf(view.id);
+      return {
+        job: jobMessage(view),
+        summary_json: JSON.stringify(summary),
+        artifacts: artifacts.map(artifactMessage),
+        provenance: provenanceMessage(view.provenance ?? {}, view),
+      };
+    },
+
+    async *ReadArtifact({ id, name }) {
+      const { artifacts } = await outcomeOf((await find(id)).id);
+      const artifact = artifacts.find((a) => a.name === name);
+      if (artifact === undefined) {
+        const names = artifacts.map((a) => a.name).join(', ') || 'none';
+        throw notFound(`job ${id} made no ${name}; it made: ${names}`, { field: 'name' });
+      }
+      yield { artifact: artifactMessage(artifact) };
+      for await (const data of blobs.get(artifact.digest)) yield { data };
+    },
+
+    async Rerun({ id, client_key }) {
+      const { kind, request } = await find(id);
+      return answer(jobs.submit(kind, request, client_key === '' ? {} : { key: client_key }));
+    },
+
+    async CollectGarbage({ dry_run }) {
+      const report = await jobs.gc({ dryRun: dry_run });
+      return {
+        freed: [
+          { kind: 'blobs', count: report.blobs.count, bytes: report.blobs.bytes },
+          { kind: 'journals', count: report.jobs.length, bytes: report.journalBytes },
+        ],
+      };
+    },
+  };
+}
+
+/** The job of an id, or of the beginning of one. */
+async function findJob(jobs: JobRuntime, id: string): Promise<JobView> {
+  try {
+    return await jobs.get(id);
+  } catch (thrown) {
+    const short = id.length < PREFIX_CHARACTERS_MIN;
+    if (short || OperationError.from(thrown).code !== 'not_found') throw thrown;
+    const page = await jobs.list({ limit: LIST_MAX });
+    const matching = page.jobs.filter((job) => job.id.startsWith(id));
+    const [only, ...more] = matching;
+    if (only === undefined) throw thrown;
+    if (more.length === 0) return only;
+    throw invalidArgument(`${matching.length} jobs begin with ${id}: say more of the id`, {
+      field: 'id',
+    });
+  }
+}

@@ -1,0 +1,92 @@
+import type { JobView, ViewStatus } from '@heddle/actor';
+import type { Json } from '@heddle/core';
+import type { Init, JobArtifact } from '@heddle/ports';
+import type { Artifact, Job, JobState, Provenance } from '@heddle/ports/proto/common';
+
+/** A request is shown up to here; all of it stays in the journal. */
+const REQUEST_CHARACTERS_MAX = 65_536;
+
+const STATES: Readonly<Record<ViewStatus, JobState>> = {
+  queued: 'JOB_STATE_QUEUED',
+  running: 'JOB_STATE_RUNNING',
+  paused: 'JOB_STATE_PAUSED',
+  completed: 'JOB_STATE_SUCCEEDED',
+  failed: 'JOB_STATE_FAILED',
+  cancelled: 'JOB_STATE_CANCELLED',
+};
+
+/** The statuses that a filter of states means. */
+export function statusesOf(states: readonly JobState[]): readonly ViewStatus[] {
+  const all = Object.keys(STATES) as ViewStatus[];
+  return all.filter((status) => states.includes(STATES[status]));
+}
+
+export function jobMessage(view: JobView): Init<Job> {
+  const { progress, error } = view;
+  const request = JSON.stringify(view.request);
+  return {
+    id: view.id,
+    kind: view.kind,
+    state: STATES[view.status],
+    progress:
+      progress === undefined
+        ? null
+        : {
+            done: progress.done,
+            total: progress.total,
+            unit: progress.unit,
+            message: progressLine(progress),
+          },
+    created_ms: view.createdMs,
+    updated_ms: view.updatedMs,
+    ended_ms: view.finishedMs,
+    error:
+      error === undefined
+        ? null
+        : { code: error.code, message: error.message, field: error.field ?? '' },
+    client_key: view.key,
+    request_json: request.slice(0, REQUEST_CHARACTERS_MAX),
+    request_truncated: request.length > REQUEST_CHARACTERS_MAX,
+    retries: Math.max(0, view.attempts - view.tasks.count),
+    pinned: view.pinned,
+    sequence: view.sequence,
+  };
+}
+
+type Progress = NonNullable<JobView['progress']>;
+
+function progressLine({ message, figures = {} }: Progress): string {
+  const numbers = Object.entries(figures).map(([name, x]) => `${name} ${x.toPrecision(4)}`);
+  return [...(message === undefined ? [] : [message]), ...numbers].join(', ');
+}
+
+export function artifactMessage({ name, digest, bytes, mediaType }: JobArtifact): Init<Artifact> {
+  return { name, digest, bytes, media_type: mediaType };
+}
+
+type Facts = { readonly [name: string]: Json };
+
+/** What a job's provenance says, under whatever of the known names it says it. */
+export function provenanceMessage(facts: Facts, view: JobView): Init<Provenance> {
+  const text = (name: string) => (typeof facts[name] === 'string' ? facts[name] : '');
+  const { seed, versions } = facts;
+  return {
+    model: text('model'),
+    model_digest: text('model_digest'),
+    data_digest: text('data_digest'),
+    program_digest: text('program_digest'),
+    precision: text('precision'),
+    provider: text('provider'),
+    seed: typeof seed === 'number' ? seed : undefined,
+    versions: Object.entries(isFacts(versions) ? versions : {}).map(([component, version]) => ({
+      component,
+      version: String(version),
+    })),
+    method: view.kind,
+    request_json: JSON.stringify(view.request).slice(0, REQUEST_CHARACTERS_MAX),
+    created_ms: view.createdMs,
+  };
+}
+
+const isFacts = (value: Json | undefined): value is Facts =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

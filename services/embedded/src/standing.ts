@@ -1,0 +1,22 @@
+import { OperationError } from '@heddle/core';
+import { createService as createExplorer } from '@heddle/explorer';
+import type { ContractName } from '@heddle/ports';
+import type { Config } from './config.ts';
+import { type RunningHttp, serveHttp } from './http-pages.ts';
+import type { ServiceDeps } from './service-deps.ts';
+
+/** What a cluster that stays has beside gRPC: the explorer's page, and /metrics. */
+export async function standUp(
+  { host, httpPort }: Config,
+  { peers, metrics, log }: ServiceDeps,
+  contracts: readonly ContractName[],
+): Promise<RunningHttp> {
+  const { pages } = createExplorer({ clients: peers, contracts });
+  const options = { host, metrics, pages, log };
+  try {
+    return await serveHttp({ ...options, port: httpPort });
+  } catch (thrown) {
+    if (OperationError.from(thrown).code !== 'unavailable') throw thrown;
+    return serveHttp({ ...options, port: 0 });
+  }
+}
