@@ -9,8 +9,6 @@ import { type Question, type Seeding, seedsOf } from './seeds.reference.ts';
 export interface AccppOptions {
   /** `dynamic`: min(1, 2.5 / number of keys), for each firing; or one share of attention for all. */
   readonly threshold?: 'dynamic' | number;
-  /** Called before each firing is traced; may throw to stop. */
-  readonly onFiring?: (traced: number) => void;
 }
 
 export interface Trace {
@@ -46,6 +44,16 @@ export function traceAccpp(
   options: AccppOptions = {},
   basisOf: BasisOf = basisCache(run),
 ): Trace {
+  return drained(accppSteps(run, question, options, basisOf));
+}
+
+/** The same, pausing before each side of each firing (a tenth of a second to one), so that a caller can look up or stop; yields the number of firings so far. */
+export function* accppSteps(
+  run: HostRun,
+  question: Question,
+  options: AccppOptions = {},
+  basisOf: BasisOf = basisCache(run),
+): Generator<number, Trace> {
   requireTwinLength(run.length);
   if (question.position >= run.length) {
     throw invalidArgument(
@@ -69,15 +77,24 @@ export function traceAccpp(
     const from = tracer.place(component, position);
     graph.edge({ from, to, side: 'seed', weight, singular_vectors: [] });
     if (source.kind === 'head') {
-      tracer.trace(source.layer, source.head as number, position, source.source);
+      yield* tracer.trace(source.layer, source.head as number, position, source.source);
     }
   }
   return { graph: graph.build(), seeding, unexplained: tracer.unexplained };
 }
 
+/** A generator's result, run to its end. */
+export function drained<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
 class AccppTracer {
   readonly unexplained: string[] = [];
   private readonly traced = new Set<string>();
+  private firings = 0;
   private readonly run: HostRun;
   private readonly graph: GraphBuilder;
   private readonly options: AccppOptions;
@@ -106,16 +123,17 @@ class AccppTracer {
     );
   }
 
-  trace(layer: number, head: number, dest: number, src: number): void {
+  *trace(layer: number, head: number, dest: number, src: number): Generator<number, void> {
     const key = `${layer}.${head}@${dest}>${src}`;
     if (this.traced.has(key)) return;
     this.traced.add(key);
     if (layer === 0 || dest === 0) return;
     const firing: Firing = { dest, src, threshold: this.threshold(dest) };
     if (this.run.pattern(layer, head, dest, src) < firing.threshold) return;
-    this.options.onFiring?.(this.traced.size);
+    this.firings++;
     const to = this.place({ kind: 'head', layer, head, token: src }, dest);
     for (const side of ['dest', 'src'] as const) {
+      yield this.firings;
       const basis = this.basisOf(layer, head);
       const { removed, capped } = traceSide(
         this.run,
@@ -135,7 +153,7 @@ class AccppTracer {
         const from = this.place(component, at);
         this.graph.edge({ from, to, side, weight: drop, singular_vectors: singularVectors });
         if (component.kind === 'head') {
-          this.trace(component.layer, component.head as number, at, component.token);
+          yield* this.trace(component.layer, component.head as number, at, component.token);
         }
       }
     }

@@ -22,6 +22,7 @@ import {
   tinyHost,
 } from '../host/index.ts';
 import {
+  accppSteps,
   augmentedPair,
   basisCache,
   headBasis,
@@ -337,14 +338,20 @@ test('a position outside of the prompt and a token outside of the vocabulary are
   });
 });
 
-test('a trace can be stopped between firings', () => {
-  const { run } = runs[0];
-  const stop = new Error('stop');
-  let seen = 0;
-  const onFiring = () => {
-    seen++;
-    if (seen === 2) throw stop;
-  };
-  assert.throws(() => traceAccpp(run, question(run, 'logit'), { threshold: 0.01, onFiring }), stop);
-  assert.equal(seen, 2);
+test('a trace in steps pauses before each side of each firing, and gives the same graph', () => {
+  for (const { run } of runs) {
+    const asked = question(run, 'logit');
+    const steps = accppSteps(run, asked, { threshold: 0.1 });
+    const seen: number[] = [];
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) seen.push(step.value);
+    const whole = traceAccpp(run, asked, { threshold: 0.1 });
+    assert.deepEqual(step.value, whole);
+    const explained = whole.graph.nodes.filter(({ kind, layer }) => kind === 'head' && layer > 0);
+    assert.ok(seen.length <= 2 * explained.length && seen.length > 0);
+    assert.deepEqual(
+      seen,
+      seen.toSorted((a, b) => a - b),
+    );
+  }
 });

@@ -1,5 +1,6 @@
 export {
   type AccppOptions,
+  accppSteps,
   type BasisOf,
   basisCache,
   type Trace,
@@ -39,6 +40,7 @@ export {
   keepLargest,
   type SadOptions,
   type Slice,
+  sadSteps,
   selectSlices,
   traceSad,
   upstreamHeads,

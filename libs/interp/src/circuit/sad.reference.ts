@@ -1,6 +1,6 @@
 import { lowRankSvd, type Matrix, rowOf, type Svd, zeroMatrix } from '@heddle/linalg';
 import { type HostRun, requireTwinLength, rotated } from '../host/index.ts';
-import type { Trace } from './accpp.reference.ts';
+import { drained, type Trace } from './accpp.reference.ts';
 import { GraphBuilder, type NodePlace } from './graph.ts';
 import { SAD_EDGE_SHARE, SAD_FIRING } from './limits.ts';
 import { type Question, seedsOf } from './seeds.reference.ts';
@@ -23,7 +23,6 @@ export interface SadOptions {
   readonly mode?: 'clean' | 'compatible';
   /** Attention from which a head fires. */
   readonly firing?: number;
-  readonly onFiring?: (traced: number) => void;
 }
 
 /** One orthogonal slice's part in a score. */
@@ -187,6 +186,15 @@ export function keepLargest(
  * firing at the token stands as a whole (`src` null).
  */
 export function traceSad(run: HostRun, question: Question, options: SadOptions = {}): Trace {
+  return drained(sadSteps(run, question, options));
+}
+
+/** The same, pausing before each firing; yields the number of firings so far. */
+export function* sadSteps(
+  run: HostRun,
+  question: Question,
+  options: SadOptions = {},
+): Generator<number, Trace> {
   requireTwinLength(run.length);
   const { seeds, ...seeding } = seedsOf(run, question);
   const graph = new GraphBuilder();
@@ -212,7 +220,7 @@ export function traceSad(run: HostRun, question: Question, options: SadOptions =
     const weight = weights.get(`${start.layer}.${start.head}>${start.src}`) ?? 0;
     const from = tracer.place(start);
     graph.edge({ from, to, side: 'seed', weight, singular_vectors: [] });
-    tracer.trace(start);
+    yield* tracer.trace(start);
   }
   return { graph: graph.build(), seeding, unexplained: [] };
 }
@@ -236,11 +244,11 @@ class SadTracer {
     );
   }
 
-  trace(firing: HeadFiring): void {
+  *trace(firing: HeadFiring): Generator<number, void> {
     const to = this.place(firing);
     if (this.traced.has(to) || !this.fires(firing)) return;
     this.traced.add(to);
-    this.options.onFiring?.(this.traced.size);
+    yield this.traced.size;
     const pair = augmentedPair(this.run, firing);
     const singular_vectors = selectSlices(pair.contributions).map(({ k }) => k);
     for (const side of ['src', 'dest'] as const) {
@@ -255,7 +263,7 @@ class SadTracer {
         for (const upstream of firings) {
           const from = this.place(upstream);
           this.graph.edge({ from, to, side, weight, singular_vectors });
-          this.trace(upstream);
+          yield* this.trace(upstream);
         }
       }
     }

@@ -15,7 +15,12 @@ export type ReadWeight = (weight: StoredWeight) => Tensor<'f32'>;
 
 /** Roles whose tensors `hostFromModel` reads for the first `layers` blocks, and for logits when they are asked about. */
 export function hostRoles(model: Model, layers: number, logits: boolean): string[] {
-  const roles = Array.from({ length: layers }, (_, layer) => [
+  const roles = Array.from({ length: layers }, (_, layer) => hostLayerRoles(model, layer)).flat();
+  return logits ? [...roles, ...hostUnembeddingRoles(model)] : roles;
+}
+
+export function hostLayerRoles(model: Model, layer: number): string[] {
+  return [
     ...attentionRoles(model, layer),
     ...existing(model, [
       `blocks.${layer}.ln1.w`,
@@ -23,9 +28,11 @@ export function hostRoles(model: Model, layers: number, logits: boolean): string
       `blocks.${layer}.attn.q_norm.w`,
       `blocks.${layer}.attn.k_norm.w`,
     ]),
-  ]).flat();
-  if (logits) roles.push(unembeddingRole(model), ...existing(model, ['ln_final.w', 'ln_final.b']));
-  return roles;
+  ];
+}
+
+export function hostUnembeddingRoles(model: Model): string[] {
+  return [unembeddingRole(model), ...existing(model, ['ln_final.w', 'ln_final.b'])];
 }
 
 /** The host of a model of ours: its config and the tensors of `hostRoles`, cut into heads when a layer is asked for. */

@@ -6,7 +6,14 @@ export {
   type LayerActivations,
   requireTwinLength,
 } from './host-activations.ts';
-export { hostFromModel, hostRoles, hostShape, type ReadWeight } from './host-from-model.ts';
+export {
+  hostFromModel,
+  hostLayerRoles,
+  hostRoles,
+  hostShape,
+  hostUnembeddingRoles,
+  type ReadWeight,
+} from './host-from-model.ts';
 export { HeadReads, HostRun, type ResidualSource, softmax } from './host-run.ts';
 export type {
   Affine,
