@@ -28,7 +28,10 @@ export interface ForgottenJob {
 
 export interface GcPlan {
   readonly forget: readonly ForgottenJob[];
-  readonly remove: readonly BlobStat[];
+  /** Blobs that no job names, not even one to be forgotten. */
+  readonly garbage: readonly BlobStat[];
+  /** Blobs that only jobs to be forgotten name. */
+  readonly released: readonly BlobStat[];
   readonly freedBytes: number;
   readonly keptBytes: number;
 }
@@ -43,15 +46,25 @@ export function planGc(input: GcInput): GcPlan {
   const forget = forgotten(input, sizes);
   const gone = new Set(forget.map((job) => job.id));
   const needed = new Set(input.roots);
+  const named = new Set(input.roots);
   for (const job of input.jobs) {
-    if (!gone.has(job.id)) for (const blob of neededBlobs(job)) needed.add(blob);
+    for (const blob of neededBlobs(job)) {
+      named.add(blob);
+      if (!gone.has(job.id)) needed.add(blob);
+    }
   }
   const youngMs = input.nowMs - input.graceMs;
-  const remove = input.blobs.filter(
+  const free = input.blobs.filter(
     ({ digest, modifiedMs }) => !needed.has(digest) && modifiedMs <= youngMs,
   );
-  const freedBytes = total(remove);
-  return { forget, remove, freedBytes, keptBytes: total(input.blobs) - freedBytes };
+  const freedBytes = total(free);
+  return {
+    forget,
+    garbage: free.filter(({ digest }) => !named.has(digest)),
+    released: free.filter(({ digest }) => named.has(digest)),
+    freedBytes,
+    keptBytes: total(input.blobs) - freedBytes,
+  };
 }
 
 /** What a job may still read, or somebody may read of it. */

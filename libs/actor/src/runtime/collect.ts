@@ -32,7 +32,10 @@ export interface CollectOptions extends GcOptions {
   readonly retainedBytesMax: (kind: string) => number;
 }
 
-/** Frees what `planGc` says: journals first, so that a crash in between leaves only blobs that nobody names. */
+/**
+ * Frees what `planGc` says. Garbage first: on a full disk that makes the room which forgetting a journal needs. Then
+ * journals before the blobs that they name, so that a crash in between leaves garbage and never a job without its blobs.
+ */
 export async function collect(options: CollectOptions): Promise<GcReport> {
   const { actors, journal, blobs, clock, dryRun = false } = options;
   const stats: BlobStat[] = [];
@@ -55,7 +58,7 @@ export async function collect(options: CollectOptions): Promise<GcReport> {
   const journalBytes = Math.max(0, before - (await journal.bytes()));
   return {
     jobs: plan.forget,
-    blobs: { count: plan.remove.length, bytes: plan.freedBytes },
+    blobs: { count: plan.garbage.length + plan.released.length, bytes: plan.freedBytes },
     journalBytes,
     freedBytes: plan.freedBytes + journalBytes,
     keptBytes: plan.keptBytes,
@@ -65,10 +68,11 @@ export async function collect(options: CollectOptions): Promise<GcReport> {
 
 async function free(options: CollectOptions, plan: GcPlan, nowMs: number): Promise<void> {
   const { actors, journal, blobs } = options;
+  const unlessModifiedSinceMs = nowMs - JOB_LIMITS.blobGraceMs;
+  for (const { digest } of plan.garbage) await blobs.remove(digest, { unlessModifiedSinceMs });
   for (const { id } of plan.forget) {
     await journal.remove(`${JOB_STREAMS}${id}`);
     actors.forget(id);
   }
-  const unlessModifiedSinceMs = nowMs - JOB_LIMITS.blobGraceMs;
-  for (const { digest } of plan.remove) await blobs.remove(digest, { unlessModifiedSinceMs });
+  for (const { digest } of plan.released) await blobs.remove(digest, { unlessModifiedSinceMs });
 }

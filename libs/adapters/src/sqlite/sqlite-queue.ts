@@ -6,6 +6,7 @@ import { checkMessage } from './sqlite-journal.ts';
 
 export interface SqliteQueueOptions extends SqliteOptions {
   readonly messagesMax?: number;
+  readonly deadLettersMax?: number;
 }
 
 interface MessageRow {
@@ -23,10 +24,12 @@ interface MessageRow {
 export class SqliteQueue implements WorkQueue {
   private readonly file: SqliteFile;
   private readonly messagesMax: number;
+  private readonly deadLettersMax: number;
 
   constructor(path: string, options: SqliteQueueOptions) {
     this.file = new SqliteFile(path, options);
     this.messagesMax = options.messagesMax ?? SQLITE_LIMITS.queueMessagesMax;
+    this.deadLettersMax = options.deadLettersMax ?? SQLITE_LIMITS.deadLettersMax;
   }
 
   async push(
@@ -189,7 +192,7 @@ export class SqliteQueue implements WorkQueue {
            SELECT id FROM dead WHERE queue = (SELECT queue FROM messages WHERE id = ?1)
            ORDER BY id DESC LIMIT 1 OFFSET ?2)`,
       )
-      .run(id, SQLITE_LIMITS.deadLettersMax);
+      .run(id, this.deadLettersMax);
     file.sql('DELETE FROM messages WHERE id = ?').run(id);
   }
 }

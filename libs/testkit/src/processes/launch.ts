@@ -1,0 +1,80 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+export interface Launched {
+  readonly pid: number;
+  /** Resolves to the first line of stdout, from now on, that matches; fails when the process ends before. */
+  line(pattern: RegExp): Promise<RegExpMatchArray>;
+  /** All lines so far. */
+  readonly lines: readonly string[];
+  readonly stderr: () => string;
+  kill(signal: NodeJS.Signals): void;
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+}
+
+export interface LaunchOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** A command that runs the rest of its arguments: `['sh', '-c', 'ulimit -f 8; exec "$@"', 'sh']`. */
+  readonly within?: readonly string[];
+}
+
+/** Children of this test process, so that none outlives it. */
+const children = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+/** Starts a TypeScript file as a process of its own, under the Node that runs this. */
+export function launch(
+  script: string,
+  args: readonly string[] = [],
+  options: LaunchOptions = {},
+): Launched {
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', script, ...args];
+  const [command = '', ...rest] = [...(options.within ?? []), ...node];
+  const child = spawn(command, rest, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
+  children.add(child);
+  const lines: string[] = [];
+  let stderr = '';
+  let waiting: { readonly pattern: RegExp; readonly found: (match: RegExpMatchArray) => void }[] =
+    [];
+  const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.on('close', (code, signal) => {
+      children.delete(child);
+      resolve({ code, signal });
+    });
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-64 * 1024);
+  });
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    lines.push(line);
+    waiting = waiting.filter(({ pattern, found }) => {
+      const match = line.match(pattern);
+      if (match !== null) found(match);
+      return match === null;
+    });
+  });
+  const line = (pattern: RegExp): Promise<RegExpMatchArray> => {
+    const match = new Promise<RegExpMatchArray>((found) => {
+      waiting.push({ pattern, found });
+    });
+    const ended = exited.then(({ code, signal }) => {
+      throw new Error(`ended (${code ?? signal}) before a line matched ${pattern}\n${stderr}`);
+    });
+    return Promise.race([match, ended]);
+  };
+  return {
+    pid: child.pid ?? 0,
+    line,
+    lines,
+    stderr: () => stderr,
+    kill: (signal) => child.kill(signal),
+    exited,
+  };
+}
