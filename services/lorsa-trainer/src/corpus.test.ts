@@ -17,7 +17,7 @@ function hubWith(files: Readonly<Record<string, string>>): Hub {
 }
 
 const corpus = (files: Readonly<Record<string, string>>, path: string) =>
-  readCorpus(hubWith(files), { prompts: [], corpus: path }, undefined);
+  readCorpus(hubWith(files), { prompts: [], corpus: path });
 
 test('paragraphs of a text file and lines of a jsonl file are prompts', async () => {
   assert.deepEqual(await corpus({ 'a.txt': 'One.\ntwo\n\n \nThree.' }, '/d/a.txt'), [
@@ -43,8 +43,11 @@ test('a missing file, an empty one and a wrong line are refused with file and li
   await assert.rejects(corpus({ 'a.jsonl': lines }, '/d/a.jsonl'), refusal(/line 2/));
 });
 
-test('without prompts and corpus the default text is used, and without one the request is refused', async () => {
+test('without prompts and corpus the bundled model’s own tasks are the text, always the same', async () => {
   const none = { prompts: [], corpus: '' };
-  assert.deepEqual(await readCorpus(hubWith({}), none, () => ['x']), [{ text: 'x' }]);
-  await assert.rejects(readCorpus(hubWith({}), none, undefined), /no text to train on/);
+  const [once, again] = [await readCorpus(hubWith({}), none), await readCorpus(hubWith({}), none)];
+  assert.deepEqual(once, again);
+  const texts = once.map((prompt) => ('text' in prompt ? prompt.text : ''));
+  assert.ok(texts.length >= 100 && new Set(texts).size > 0.9 * texts.length);
+  assert.ok(texts.every((text) => text.trim() !== ''));
 });

@@ -1,30 +1,22 @@
 import { invalidArgument, type Json } from '@heddle/core';
 import { readJsonl } from '@heddle/formats';
 import type { Hub } from '@heddle/ports';
+import { defaultTexts } from './default-texts.ts';
 import { CORPUS_BYTES_MAX } from './limits.ts';
 import type { TextOrTokens, TrainRequest } from './train-request.ts';
 
-/** Text for a request that names none; given by the composition root (the bundled model's own tasks). */
-export type DefaultTexts = () => readonly string[];
-
 /**
- * The prompts of a training: those of the request, or a corpus file under a root that the hub allows: `.jsonl` with
- * `{"text"}` or `{"tokens"}` per line, any other file one prompt per paragraph (blank line between).
- * Errors: `invalid_argument` when there is nothing to train on; those of the hub.
+ * The prompts of a training: those of the request, a corpus file under a root that the hub allows: `.jsonl` with
+ * `{"text"}` or `{"tokens"}` per line, any other file one prompt per paragraph (blank line between); and with neither, the
+ * text of the bundled model's own tasks. Errors: `invalid_argument` for a file without text; those of the hub.
  */
 export async function readCorpus(
   hub: Hub,
   data: TrainRequest['data'],
-  defaults: DefaultTexts | undefined,
 ): Promise<readonly TextOrTokens[]> {
   if (data.prompts.length > 0) return data.prompts;
   if (data.corpus !== '') return fromFile(hub, data.corpus);
-  if (!defaults) {
-    throw invalidArgument('no text to train on: give data.prompts or data.corpus', {
-      field: 'data',
-    });
-  }
-  return defaults().map((text) => ({ text }));
+  return (await defaultTexts()).map((text) => ({ text }));
 }
 
 async function fromFile(hub: Hub, path: string): Promise<readonly TextOrTokens[]> {

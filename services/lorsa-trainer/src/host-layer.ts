@@ -12,8 +12,13 @@ export interface LoadedModel extends Model {
 /** What reads weights from disk; given by the composition root. */
 export interface ModelStore<M extends LoadedModel = LoadedModel> {
   load(folder: ModelFolder): Promise<M>;
-  /** f32, halves widened exactly; by role or stored name. */
-  readWeight(model: M, role: string): Promise<Tensor>;
+  openWeights(folder: ModelFolder, model: M): WeightReader;
+}
+
+/** Single weights by role, f32, halves widened exactly. */
+export interface WeightReader {
+  read(role: string): Promise<Tensor<'f32'>>;
+  close(): Promise<void>;
 }
 
 /** One attention layer of a host: what a Lorsa layer that replaces it must fit. */
@@ -70,29 +75,31 @@ export async function readHostLayer(
     attnScale: config.attn_scale[layer] ?? Math.sqrt(config.d_head),
     rotary: positions.kind === 'rotary' ? rotaryOfHost(positions, json) : undefined,
     qkNormEps: config.qkNorm ? config.norm.epsilon : undefined,
-    attention: await readAttention(store, loaded, layer),
+    attention: await readAttention(store.openWeights(folder, loaded), loaded, layer),
     hookIn: `blocks.${layer}.ln1.hook_normalized`,
     hookOut: `blocks.${layer}.hook_attn_out`,
   };
 }
 
 async function readAttention(
-  store: ModelStore,
+  reader: WeightReader,
   model: LoadedModel,
   layer: number,
 ): Promise<HostAttention> {
-  const read = new Map<string, Tensor<'f32'>>();
-  const load = async (role: string) => {
-    read.set(weightOf(model, role).name, (await store.readWeight(model, role)) as Tensor<'f32'>);
-  };
-  for (const role of attentionRoles(model, layer)) await load(role);
-  const weights = attentionWeights(model, layer, ({ name }) => {
-    const tensor = read.get(name);
-    if (!tensor) throw new TypeError(`weight ${name} was not read`);
-    return tensor;
-  });
-  if (!model.config.qkNorm) return weights;
-  const gain = async (name: 'q_norm' | 'k_norm') =>
-    (await store.readWeight(model, `blocks.${layer}.attn.${name}.w`)) as Tensor<'f32'>;
-  return { ...weights, q_norm: await gain('q_norm'), k_norm: await gain('k_norm') };
+  try {
+    const read = new Map<string, Tensor<'f32'>>();
+    for (const role of attentionRoles(model, layer)) {
+      read.set(weightOf(model, role).name, await reader.read(role));
+    }
+    const weights = attentionWeights(model, layer, ({ name }) => {
+      const tensor = read.get(name);
+      if (!tensor) throw new TypeError(`weight ${name} was not read`);
+      return tensor;
+    });
+    if (!model.config.qkNorm) return weights;
+    const gain = (name: 'q_norm' | 'k_norm') => reader.read(`blocks.${layer}.attn.${name}.w`);
+    return { ...weights, q_norm: await gain('q_norm'), k_norm: await gain('k_norm') };
+  } finally {
+    await reader.close();
+  }
 }

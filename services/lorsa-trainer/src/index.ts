@@ -2,13 +2,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JobKind, JobRuntime } from '@heddle/actor';
 import type { Blobs, Clients, Engine, Hub, Metrics, Service } from '@heddle/ports';
 import { remoteActivations } from './activations.ts';
-import { type DefaultTexts, readCorpus } from './corpus.ts';
+import { readCorpus } from './corpus.ts';
 import { lorsaHandlers } from './handlers.ts';
 import { type LoadedModel, type ModelStore, readHostLayer } from './host-layer.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import { trainKind } from './train-job.ts';
 
-export type { DefaultTexts } from './corpus.ts';
 export type { LoadedModel, ModelStore } from './host-layer.ts';
 export { LORSA_METRICS } from './metrics.ts';
 
@@ -20,17 +19,15 @@ export interface LorsaDeps<M extends LoadedModel> {
   readonly jobs: Pick<JobRuntime, 'submit' | 'result'>;
   readonly peers: Pick<Clients, 'activation'>;
   readonly versions: Readonly<Record<string, string>>;
-  /** `loadModel` and `readWeight` of the hub's adapter. */
+  /** `loadModel` and `openWeights` of the hub's adapter. */
   readonly store: ModelStore<M>;
-  /** What a training without text trains on. */
-  readonly defaultTexts?: DefaultTexts;
 }
 
 /** Trains Lorsa layers and runs them. */
 export async function createService<M extends LoadedModel>(
   deps: LorsaDeps<M>,
 ): Promise<Service<JobKind>> {
-  const { engine, hub, blobs, metrics, jobs, peers, versions, defaultTexts } = deps;
+  const { engine, hub, blobs, metrics, jobs, peers, versions } = deps;
   const store = deps.store as unknown as ModelStore;
   return {
     name: 'lorsa-trainer',
@@ -51,7 +48,7 @@ export async function createService<M extends LoadedModel>(
         versions,
         activations: remoteActivations(peers),
         host: (model, layer) => readHostLayer({ hub, store, peers }, model, layer),
-        corpus: (data) => readCorpus(hub, data, defaultTexts),
+        corpus: (data) => readCorpus(hub, data),
       }),
     ],
     metrics: LORSA_METRICS,

@@ -28,7 +28,7 @@ export interface Architecture {
   readonly d_qk_head: number;
   /** Heads active per token. */
   readonly top_k: number;
-  /** `kaiming`, `orig_heads` (QK from the host's heads), `active_subspace` (and OV from their active subspaces). Empty: the default. */
+  /** `xavier`, `orig_heads` (QK from the host's heads), `active_subspace` (and OV from their active subspaces). Empty: the last. */
   readonly init: string;
 }
 
