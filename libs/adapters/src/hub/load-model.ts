@@ -1,0 +1,175 @@
+import { createHash } from 'node:crypto';
+import { failedPrecondition, invalidArgument, notFound } from '@heddle/core';
+import {
+  parseSafetensorsHeader,
+  type SafetensorsHeader,
+  safetensorsHeaderBytes,
+} from '@heddle/formats';
+import {
+  bindWeights,
+  checkShardIndex,
+  JSON_CHARS_MAX,
+  type Model,
+  readModelConfig,
+  readShardIndex,
+  type StoredWeight,
+} from '@heddle/models';
+import type { ModelFolder } from '@heddle/ports';
+import { scanWeights } from './scan-weights.ts';
+
+/** A model that was read whole once: every weight finite, every byte in the digest. */
+export interface LoadedModel extends Model {
+  readonly path: string;
+  /** SHA-256, hex, over config.json and the weight files: equal digests compute the same. */
+  readonly digest: string;
+  /** Real folder of the weight files, for ONNX external data; locations name files of it. */
+  readonly weightsDirectory: string;
+  /** Bytes of the weights as they lie in the files. */
+  readonly weightBytes: number;
+  /** Fields of config.json that nothing reads, and tensors that nothing reads. */
+  readonly ignoredFields: readonly string[];
+  readonly ignoredTensors: readonly string[];
+  readonly hasTokenizer: boolean;
+  /** Name in the folder of each file that locations name. */
+  readonly fileNames: ReadonlyMap<string, string>;
+}
+
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+/**
+ * *A model from its HuggingFace folder.* Reads all weights once (about a second for 500 MB): their digest, and that every one
+ * is finite. Leaves nothing behind when it fails. Errors: one sentence that names file, tensor or field, and what was expected.
+ */
+export async function loadModel(folder: ModelFolder, signal?: AbortSignal): Promise<LoadedModel> {
+  const configText = await readRequired(folder, 'config.json');
+  const { config, ignored } = readModelConfig('config.json', parseJson('config.json', configText));
+  const headers = await readHeaders(folder);
+  const bound = bindWeights(config, headers);
+  const scan = await scanWeights(folder, headers, bound.weights, signal);
+  const ignoredTensors = settleTying(
+    config.tiedEmbeddings,
+    bound.ignored,
+    bound.weights,
+    scan.tensorDigests,
+  );
+  const digest = createHash('sha256').update(configText);
+  for (const { file } of headers) digest.update(`\n${file} ${scan.fileDigests.get(file)}`);
+  const { directory, names } = await realFiles(folder, headers);
+  const weights = new Map<string, StoredWeight>();
+  const fileNames = new Map<string, string>();
+  let weightBytes = 0;
+  for (const [role, weight] of bound.weights) {
+    const file = names.get(weight.location.file) as string;
+    fileNames.set(file, weight.location.file);
+    weightBytes += weight.location.length;
+    weights.set(role, { ...weight, location: { ...weight.location, file } });
+  }
+  return {
+    config,
+    weights,
+    path: folder.path,
+    digest: digest.digest('hex'),
+    weightsDirectory: directory,
+    weightBytes,
+    ignoredFields: ignored,
+    ignoredTensors,
+    hasTokenizer: folder.files.includes('tokenizer.json'),
+    fileNames,
+  };
+}
+
+async function readRequired(folder: ModelFolder, name: string): Promise<string> {
+  if (folder.files.includes(name)) return folder.readText(name, JSON_CHARS_MAX);
+  throw notFound(`${folder.path}: no ${name}; a HuggingFace model folder expected`, {
+    field: 'model',
+    details: { file: name },
+  });
+}
+
+function parseJson(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw invalidArgument(`${file}: not JSON: ${why}`, {
+      field: 'model',
+      details: { file },
+      cause,
+    });
+  }
+}
+
+/** One file, or the shards of an index; each header by itself, then all against the index. */
+async function readHeaders(folder: ModelFolder): Promise<readonly SafetensorsHeader[]> {
+  if (folder.files.includes(SINGLE)) return [await readHeader(folder, SINGLE)];
+  if (!folder.files.includes(INDEX)) {
+    const pickled = folder.files.find((name) => /\.(?:bin|pt|pth|gguf)$/.test(name));
+    const hint = pickled === undefined ? '' : `; ${pickled} is not read, save it as safetensors`;
+    throw notFound(`${folder.path}: neither ${SINGLE} nor ${INDEX}${hint}`, { field: 'model' });
+  }
+  const index = parseJson(INDEX, await folder.readText(INDEX, JSON_CHARS_MAX));
+  const headers: SafetensorsHeader[] = [];
+  for (const file of readShardIndex(INDEX, index)) {
+    if (!folder.files.includes(file)) {
+      throw notFound(`${INDEX}: names ${file}, which is not in the folder`, {
+        field: 'model',
+        details: { file },
+      });
+    }
+    headers.push(await readHeader(folder, file));
+  }
+  checkShardIndex(INDEX, index, (shard) => headers.find(({ file }) => file === shard)?.tensors);
+  return headers;
+}
+
+async function readHeader(folder: ModelFolder, name: string): Promise<SafetensorsHeader> {
+  const file = await folder.open(name);
+  try {
+    const first = await file.read(0, Math.min(8, file.bytes));
+    const head = await file.read(0, safetensorsHeaderBytes(name, first, file.bytes));
+    return parseSafetensorsHeader(name, head, file.bytes);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * A tied model that also stores its unembedding: harmless when both are equal. When they differ, transformers 4 uses the
+ * embedding and transformers 5 the stored one, so nobody can know what was meant.
+ */
+function settleTying(
+  tied: boolean,
+  ignored: readonly string[],
+  weights: ReadonlyMap<string, StoredWeight>,
+  digests: ReadonlyMap<string, string>,
+): readonly string[] {
+  const heads = ['lm_head.weight', 'embed_out.weight'];
+  if (!tied) return ignored;
+  const embedding = weights.get('W_E');
+  for (const head of heads.filter((name) => ignored.includes(name))) {
+    if (embedding && digests.get(head) !== digests.get(embedding.name)) {
+      throw failedPrecondition(
+        `config.json: field tie_word_embeddings is true, but ${head} differs from ${embedding.name}; set it to false, or remove the tensor`,
+        { field: 'model', details: { file: 'config.json', tensor: head } },
+      );
+    }
+  }
+  return ignored.filter((name) => !heads.includes(name));
+}
+
+async function realFiles(folder: ModelFolder, headers: readonly SafetensorsHeader[]) {
+  const names = new Map<string, string>();
+  let directory: string | undefined;
+  for (const { file } of headers) {
+    const real = await folder.realLocation(file);
+    if (directory !== undefined && directory !== real.directory) {
+      throw failedPrecondition(`${file}: lies in another folder than the other shards`, {
+        field: 'model',
+      });
+    }
+    directory = real.directory;
+    names.set(file, real.file);
+  }
+  return { directory: directory as string, names };
+}

@@ -1,0 +1,88 @@
+import { createHash, type Hash } from 'node:crypto';
+import { invalidArgument } from '@heddle/core';
+import type { SafetensorsHeader, TensorEntry } from '@heddle/formats';
+import { firstNonFinite, type StoredWeight } from '@heddle/models';
+import type { ModelFolder, RandomAccessFile } from '@heddle/ports';
+
+/** Bytes read at once: large enough for the disk, small enough that other work gets its turn. A multiple of every element. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+export interface WeightScan {
+  /** SHA-256, hex, of each whole file, by name. */
+  readonly fileDigests: ReadonlyMap<string, string>;
+  /** SHA-256, hex, of each tensor's bytes, by name. */
+  readonly tensorDigests: ReadonlyMap<string, string>;
+}
+
+/**
+ * *Reads every file once*, from front to back: digests, and a search for NaN and infinities in the weights that are used.
+ * Memory: one piece. Errors: `invalid_argument` with file, tensor and index; `cancelled`.
+ */
+export async function scanWeights(
+  folder: ModelFolder,
+  headers: readonly SafetensorsHeader[],
+  weights: ReadonlyMap<string, StoredWeight>,
+  signal?: AbortSignal,
+): Promise<WeightScan> {
+  const used = new Map([...weights.values()].map((weight) => [weight.name, weight]));
+  const fileDigests = new Map<string, string>();
+  const tensorDigests = new Map<string, string>();
+  for (const header of headers) {
+    const file = await folder.open(header.file);
+    try {
+      const whole = createHash('sha256');
+      // The header may have changed since it was parsed; the digest then says so.
+      whole.update(await file.read(0, header.dataOffset));
+      const inOrder = [...header.tensors.values()].sort((a, b) => a.offset - b.offset);
+      for (const entry of inOrder) {
+        const digest = await scanTensor(file, entry, {
+          whole,
+          weight: used.get(entry.name),
+          signal,
+        });
+        tensorDigests.set(entry.name, digest);
+      }
+      fileDigests.set(header.file, whole.digest('hex'));
+    } finally {
+      await file.close();
+    }
+  }
+  return { fileDigests, tensorDigests };
+}
+
+interface ScanInto {
+  readonly whole: Hash;
+  readonly weight: StoredWeight | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function scanTensor(
+  file: RandomAccessFile,
+  entry: TensorEntry,
+  { whole, weight, signal }: ScanInto,
+): Promise<string> {
+  const own = createHash('sha256');
+  for (let done = 0; done < entry.bytes; done += PIECE_BYTES) {
+    signal?.throwIfAborted();
+    const piece = await file.read(entry.offset + done, Math.min(PIECE_BYTES, entry.bytes - done));
+    whole.update(piece);
+    own.update(piece);
+    if (!weight) continue;
+    const bad = firstNonFinite(weight.dtype, piece);
+    if (bad >= 0) throw nonFinite(weight, done / (weight.dtype === 'f32' ? 4 : 2) + bad);
+  }
+  return own.digest('hex');
+}
+
+function nonFinite({ name, shape, location }: StoredWeight, element: number) {
+  const index: number[] = [];
+  let rest = element;
+  for (const size of shape.toReversed()) {
+    index.unshift(rest % size);
+    rest = Math.floor(rest / size);
+  }
+  return invalidArgument(
+    `${location.file}: tensor ${JSON.stringify(name)} is NaN or infinite at [${index.join(', ')}]; finite weights expected`,
+    { field: 'model', details: { file: location.file, tensor: name, element } },
+  );
+}

@@ -1,0 +1,39 @@
+import { invalidArgument } from '@heddle/core';
+import { type StoredWeight, weightOf, widen } from '@heddle/models';
+import type { ModelFolder, RandomAccessFile } from '@heddle/ports';
+import { fromBytes, type Tensor } from '@heddle/tensor';
+import type { LoadedModel } from './load-model.ts';
+
+/** Reads single weights of a model on the host, as f32. */
+export interface WeightReader {
+  /** By role (`blocks.0.attn.O.W`), as it lies in the file. */
+  read(role: string): Promise<Tensor<'f32'>>;
+  close(): Promise<void>;
+}
+
+export function openWeights(folder: ModelFolder, model: LoadedModel): WeightReader {
+  const files = new Map<string, Promise<RandomAccessFile>>();
+  const fileOf = ({ location }: StoredWeight) => {
+    const name = model.fileNames.get(location.file) ?? location.file;
+    const known = files.get(name) ?? folder.open(name);
+    files.set(name, known);
+    return known;
+  };
+  return {
+    async read(role) {
+      const weight = weightOf(model, role);
+      const file = await fileOf(weight);
+      const { offset, length } = weight.location;
+      if (offset + length > file.bytes) {
+        throw invalidArgument(`${file.path}: was shortened since it was loaded`, {
+          field: 'model',
+        });
+      }
+      return widen(fromBytes(weight.dtype, weight.shape, await file.read(offset, length)));
+    },
+    async close() {
+      for (const file of files.values()) await (await file).close();
+      files.clear();
+    },
+  };
+}

@@ -1,0 +1,32 @@
+import {
+  CLASSIFIER,
+  COMMON_FIELDS,
+  DROPOUT,
+  type FieldTable,
+  harmless,
+  honoured,
+  ROTARY_FIELDS,
+  refused,
+} from '../field-table.ts';
+
+export const GPT_NEOX_FIELDS: FieldTable = {
+  ...COMMON_FIELDS,
+  ...ROTARY_FIELDS,
+  hidden_size: honoured('d_model'),
+  num_hidden_layers: honoured('n_layers'),
+  num_attention_heads: honoured('n_heads'),
+  intermediate_size: honoured('d_mlp'),
+  hidden_act: honoured('gelu, gelu_new, gelu_pytorch_tanh, relu or silu'),
+  max_position_embeddings: honoured('n_ctx'),
+  layer_norm_eps: honoured('epsilon of every norm'),
+  use_parallel_residual: honoured('whether the MLP reads resid_pre'),
+  attention_bias: honoured('biases of query_key_value and dense'),
+  rotary_pct: honoured('share of a head that is turned, older spelling'),
+  rotary_emb_base: honoured('rotary base, older spelling'),
+  partial_rotary_factor: honoured('share of a head that is turned'),
+  head_dim: refused([null], 'heads of GPT-NeoX have d_model / n_heads dimensions'),
+  is_decoder: harmless('attention is causal whatever it says'),
+  attention_dropout: DROPOUT,
+  hidden_dropout: DROPOUT,
+  classifier_dropout: CLASSIFIER,
+};

@@ -1,0 +1,38 @@
+import {
+  CLASSIFIER,
+  COMMON_FIELDS,
+  DROPOUT,
+  type FieldTable,
+  harmless,
+  honoured,
+  refused,
+} from '../field-table.ts';
+
+export const GPT2_FIELDS: FieldTable = {
+  ...COMMON_FIELDS,
+  n_positions: honoured('n_ctx'),
+  n_ctx: harmless('an older copy of n_positions, which no code reads'),
+  n_embd: honoured('d_model'),
+  n_layer: honoured('n_layers'),
+  n_head: honoured('n_heads'),
+  n_inner: honoured('d_mlp; null is 4 · d_model'),
+  activation_function: honoured('gelu, gelu_new, gelu_pytorch_tanh, relu or silu'),
+  layer_norm_epsilon: honoured('epsilon of every norm'),
+  scale_attn_weights: honoured('attn_scale is √d_head, or 1'),
+  scale_attn_by_inverse_layer_idx: honoured('attn_scale grows by layer + 1'),
+  reorder_and_upcast_attn: harmless('the same scores in another order, in float32'),
+  add_cross_attention: refused([false], 'there is no encoder to attend to'),
+  // transformers maps these names to the ones above.
+  max_position_embeddings: honoured('another name of n_positions'),
+  hidden_size: honoured('another name of n_embd'),
+  num_hidden_layers: honoured('another name of n_layer'),
+  num_attention_heads: honoured('another name of n_head'),
+  resid_pdrop: DROPOUT,
+  embd_pdrop: DROPOUT,
+  attn_pdrop: DROPOUT,
+  summary_type: CLASSIFIER,
+  summary_use_proj: CLASSIFIER,
+  summary_activation: CLASSIFIER,
+  summary_proj_to_labels: CLASSIFIER,
+  summary_first_dropout: CLASSIFIER,
+};

@@ -1,0 +1,33 @@
+/**
+ * Upper bounds of what a config may claim. Far above every published model; they keep a hostile config.json from asking for
+ * an allocation or a loop of any size before a weight was looked at.
+ */
+export const CONFIG_MAX = {
+  layers: 1024,
+  heads: 4096,
+  d_model: 131_072,
+  d_mlp: 1_048_576,
+  d_vocab: 4_194_304,
+  n_ctx: 16_777_216,
+} as const;
+
+/** Characters of a config.json or of a shard index: the largest published index (a thousand shards) has 6 MB. */
+export const JSON_CHARS_MAX = 16 * 1024 * 1024;
+
+/** Names that one hook list may give before globs are spread: more is a mistake or an attack on the matcher. */
+export const HOOK_PATTERNS_MAX = 4096;
+
+/** Characters of one pattern. The longest name has 40. */
+export const HOOK_PATTERN_CHARS_MAX = 256;
+
+/**
+ * Floats of one score tensor `[batch, head, query_pos, key_pos]` above which attention is computed in query blocks, when
+ * nobody asked for scores or pattern: 64 Mi floats are 256 MiB, small beside a model and large enough that GEMMs stay wide.
+ */
+export const SCORE_FLOATS_PER_BLOCK = 64 * 1024 * 1024;
+
+/** Query blocks of one layer at most: each adds some ten nodes to the graph. */
+export const QUERY_BLOCKS_MAX = 64;
+
+/** Interventions of one request: each is folded into feeds on the host. */
+export const INTERVENTIONS_MAX = 100_000;

@@ -1,0 +1,92 @@
+import { assert } from '@heddle/core';
+import { type Dim, GraphBuilder, type Value } from '@heddle/onnx';
+import type { ModelConfig } from '../config/model-config.ts';
+import { hookPoint } from '../hooks/catalogue.ts';
+import { type Model, weightOf } from '../model.ts';
+import { factorFeed, type SegmentRequest, valueFeed } from './segment-request.ts';
+
+/** Where a segment is built: the graph, the model's weights as values, and its hook points. */
+export class SegmentSite {
+  readonly g: GraphBuilder;
+  readonly model: Model;
+  readonly request: SegmentRequest;
+  private readonly wanted: ReadonlySet<string>;
+  private readonly slots: ReadonlySet<string>;
+  private readonly values = new Map<string, Value>();
+  private readonly weights = new Map<string, Value>();
+
+  constructor(name: string, model: Model, request: SegmentRequest) {
+    this.g = new GraphBuilder(name);
+    this.model = model;
+    this.request = request;
+    this.slots = new Set(request.interventions);
+    this.wanted = new Set([
+      ...request.hooks,
+      ...request.interventions,
+      ...request.programs.flatMap(({ needs }) => needs),
+    ]);
+  }
+
+  get config(): ModelConfig {
+    return this.model.config;
+  }
+
+  /** Whether anything reads or changes this point: points that cost something extra are computed only then. */
+  wants(hook: string): boolean {
+    return this.wanted.has(hook);
+  }
+
+  changes(hook: string): boolean {
+    return this.slots.has(hook);
+  }
+
+  /** Marks a value as a hook point; returns the value to go on with, changed where an intervention has a slot. */
+  hook(name: string, value: Value): Value {
+    const changed = this.slots.has(name) ? this.intervene(name, value) : value;
+    this.values.set(name, changed);
+    return changed;
+  }
+
+  /** Replaces what a hook point stands for (scores are masked again after an intervention). */
+  rehook(name: string, value: Value): Value {
+    this.values.set(name, value);
+    return value;
+  }
+
+  at(name: string): Value {
+    const value = this.values.get(name);
+    assert(value !== undefined, () => `${this.g.name}: hook ${name} was not built`);
+    return value;
+  }
+
+  /** A weight by role, as f32; declared once. */
+  weight(role: string): Value {
+    const known = this.weights.get(role);
+    if (known) return known;
+    const { name, dtype, shape, location } = weightOf(this.model, role);
+    const value = this.g.weight(name, dtype, shape, location);
+    this.weights.set(role, value);
+    return value;
+  }
+
+  hasWeight(role: string): boolean {
+    return this.model.weights.has(role);
+  }
+
+  /** x W + b of a projection, whichever way its weight lies in the file. */
+  project(role: string, x: Value): Value {
+    const transW = weightOf(this.model, `${role}.W`).layout === 'out_in';
+    const W = this.weight(`${role}.W`);
+    if (!this.hasWeight(`${role}.b`)) return this.g.linear(x, W, { transW });
+    return this.g.linear(x, W, { transW, bias: this.weight(`${role}.b`) });
+  }
+
+  private intervene(name: string, value: Value): Value {
+    const { axes } = hookPoint(this.config, name);
+    const scores = axes.includes('key_pos');
+    const full: readonly Dim[] = value.shape;
+    const factor = scores ? full : [...full.slice(0, -1), 1];
+    const scaled = this.g.mul(value, this.g.input(factorFeed(name), 'f32', factor));
+    return this.g.add(scaled, this.g.input(valueFeed(name), 'f32', full));
+  }
+}
