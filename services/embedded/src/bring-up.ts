@@ -5,7 +5,7 @@ import { systemClock } from '@heddle/adapters/clock';
 import { LocalEvents } from '@heddle/adapters/events';
 import { DirectoryBlobs } from '@heddle/adapters/fs';
 import { grpcMetrics, openChannel, type RunningServer, serve } from '@heddle/adapters/grpc';
-import { folderHub, loadModel, programOf } from '@heddle/adapters/hub';
+import { folderHub, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
 import { type LogLevel, pinoLog } from '@heddle/adapters/log';
 import { PromMetrics } from '@heddle/adapters/prom';
 import { openSqlite } from '@heddle/adapters/sqlite';
@@ -146,7 +146,7 @@ async function openStores(
   const deps: ServiceDeps = {
     engine,
     hub: folderHub({ roots }),
-    store: { load: (folder) => loadModel(folder), program: programOf },
+    store: { load: (folder) => loadModel(folder), program: programOf, openWeights },
     openTokenizer: loadTokenizer,
     blobs,
     journal,

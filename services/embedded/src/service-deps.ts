@@ -1,5 +1,5 @@
 import type { JobRuntime } from '@heddle/actor';
-import type { LoadedModel } from '@heddle/adapters/hub';
+import type { LoadedModel, WeightReader } from '@heddle/adapters/hub';
 import type { Graph } from '@heddle/onnx';
 import type {
   Blobs,
@@ -23,6 +23,8 @@ export interface ServiceDeps {
   readonly store: {
     load(folder: ModelFolder): Promise<LoadedModel>;
     program(model: LoadedModel, graph: Graph): Program;
+    /** Single weights of a model, for the mathematics that runs on the host. */
+    openWeights(folder: ModelFolder, model: LoadedModel): WeightReader;
   };
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
   readonly blobs: Blobs;
