@@ -20,14 +20,22 @@ export const SERVICES: Readonly<Record<ContractName, string>> = {
 
 export const CONTRACTS = Object.keys(SERVICES) as readonly ContractName[];
 
+/** What `buf build` made of proto/: a google.protobuf.FileDescriptorSet. */
+export function descriptorSet(): Buffer {
+  return readFileSync(new URL('./gen/heddle.binpb', import.meta.url));
+}
+
 let loaded: PackageDefinition | undefined;
 
-/** What `buf build` made of proto/, read once. test/gen makes the types with the same options. */
-export function packageDefinition(): PackageDefinition {
-  loaded ??= loadFileDescriptorSetFromBuffer(
-    readFileSync(new URL('./gen/heddle.binpb', import.meta.url)),
-    { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true },
-  );
+/** The contracts as proto-loader reads them, once. test/gen makes the types with the same options. */
+function packageDefinition(): PackageDefinition {
+  loaded ??= loadFileDescriptorSetFromBuffer(descriptorSet(), {
+    keepCase: true,
+    longs: Number,
+    enums: String,
+    defaults: true,
+    oneofs: true,
+  });
   return loaded;
 }
 

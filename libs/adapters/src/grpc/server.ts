@@ -1,12 +1,11 @@
 import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
 import { OperationError } from '@heddle/core';
 import type { ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
 import { bindHandlers } from './bind-handlers.ts';
 import { CallScopes } from './call-scope.ts';
 import { responseSerializer } from './chunk-writer.ts';
-import { CONTRACTS, methodsOf, packageDefinition, SERVICES } from './contracts.ts';
+import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';
 import {
   ABORT_GRACE_MS,
   CONCURRENT_STREAMS_MAX,
@@ -15,6 +14,7 @@ import {
   KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
 } from './limits.ts';
+import { addReflection } from './reflection.ts';
 
 export interface ServeOptions {
   readonly host: string;
@@ -57,7 +57,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
   });
   health.addToServer(server);
-  new ReflectionService(packageDefinition()).addToServer(server);
+  addReflection(server);
   const port = await bind(server, host, options.port);
 
   const added = new Set<ContractName>();
