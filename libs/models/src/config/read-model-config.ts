@@ -79,6 +79,7 @@ function readGpt2(r: ConfigReader): ModelConfig {
   const d_head = headWidth(r, d_model, n_heads, headsField);
   const root = r.flag('scale_attn_weights', true) ? Math.sqrt(d_head) : 1;
   const byLayer = r.flag('scale_attn_by_inverse_layer_idx', false);
+  const d_vocab = r.whole('vocab_size', { max: vocabularies, default: 50_257 });
   return {
     family: 'gpt2',
     n_layers,
@@ -87,7 +88,7 @@ function readGpt2(r: ConfigReader): ModelConfig {
     d_model,
     d_head,
     d_mlp: r.whole('n_inner', { max: innerWidths, default: 4 * d_model }),
-    d_vocab: r.whole('vocab_size', { max: vocabularies, default: 50_257 }),
+    d_vocab,
     n_ctx: r.whole(n_ctxField, { max: lengths, default: 1024 }),
     norm: { kind: 'layer', epsilon: r.positive('layer_norm_epsilon', 1e-5) },
     positions: { kind: 'learned' },
@@ -97,7 +98,7 @@ function readGpt2(r: ConfigReader): ModelConfig {
     qkNorm: false,
     parallelResidual: false,
     tiedEmbeddings: r.flag('tie_word_embeddings', true),
-    ...specialTokens(r),
+    ...specialTokens(r, { bos: 50_256, eos: 50_256 }, d_vocab),
   };
 }
 
@@ -105,12 +106,13 @@ function readGptNeox(r: ConfigReader): ModelConfig {
   const sizes = commonSizes(r, { d_model: 6144, n_layers: 44, n_heads: 64, d_mlp: 24_576 });
   const d_head = headWidth(r, sizes.d_model, sizes.n_heads, 'num_attention_heads');
   const bias = r.flag('attention_bias', true);
+  const d_vocab = r.whole('vocab_size', { max: vocabularies, default: 50_432 });
   return {
     family: 'gpt_neox',
     ...sizes,
     n_key_value_heads: sizes.n_heads,
     d_head,
-    d_vocab: r.whole('vocab_size', { max: vocabularies, default: 50_432 }),
+    d_vocab,
     norm: { kind: 'layer', epsilon: r.positive('layer_norm_eps', 1e-5) },
     positions: readRotary(r, {
       d_head,
@@ -124,7 +126,7 @@ function readGptNeox(r: ConfigReader): ModelConfig {
     qkNorm: false,
     parallelResidual: r.flag('use_parallel_residual', true),
     tiedEmbeddings: r.flag('tie_word_embeddings', false),
-    ...specialTokens(r),
+    ...specialTokens(r, { bos: 0, eos: 2 }, d_vocab),
   };
 }
 
@@ -142,12 +144,13 @@ function readLlamaLike(r: ConfigReader, family: 'llama' | 'qwen2' | 'qwen3'): Mo
   }
   if (qwen) refuseSlidingWindows(r, n_layers);
   const bias = family === 'qwen2' ? false : r.flag('attention_bias', false);
+  const d_vocab = r.whole('vocab_size', { max: vocabularies, default: qwen ? 151_936 : 32_000 });
   return {
     family,
     ...sizes,
     n_key_value_heads,
     d_head,
-    d_vocab: r.whole('vocab_size', { max: vocabularies, default: qwen ? 151_936 : 32_000 }),
+    d_vocab,
     norm: { kind: 'rms', epsilon: r.positive('rms_norm_eps', 1e-6) },
     positions: readRotary(r, {
       d_head,
@@ -165,7 +168,7 @@ function readLlamaLike(r: ConfigReader, family: 'llama' | 'qwen2' | 'qwen3'): Mo
     qkNorm: family === 'qwen3',
     parallelResidual: false,
     tiedEmbeddings: r.flag('tie_word_embeddings', false),
-    ...specialTokens(r),
+    ...specialTokens(r, qwen ? {} : { bos: 1, eos: 2 }, d_vocab),
   };
 }
 
@@ -210,10 +213,17 @@ function refuseSlidingWindows(r: ConfigReader, n_layers: number): void {
   }
 }
 
-function specialTokens(r: ConfigReader): Pick<ModelConfig, 'bosTokenId' | 'eosTokenIds'> {
+/** Ids of the class where the file has none, unless the vocabulary ends before them. */
+function specialTokens(
+  r: ConfigReader,
+  standard: { bos?: number; eos?: number },
+  d_vocab: number,
+): Pick<ModelConfig, 'bosTokenId' | 'eosTokenIds'> {
   const id = (value: unknown) => typeof value === 'number' && Number.isInteger(value) && value >= 0;
-  const bos = r.raw('bos_token_id');
-  const eos = r.raw('eos_token_id');
+  const inside = (value: number | undefined) =>
+    value !== undefined && value < d_vocab ? value : undefined;
+  const bos = r.absent('bos_token_id') ? inside(standard.bos) : r.raw('bos_token_id');
+  const eos = r.absent('eos_token_id') ? inside(standard.eos) : r.raw('eos_token_id');
   if (bos !== undefined && !id(bos)) throw r.wrong('bos_token_id', 'a token id or null');
   const eosTokenIds = eos === undefined ? [] : Array.isArray(eos) ? eos : [eos];
   if (!eosTokenIds.every(id)) throw r.wrong('eos_token_id', 'token ids or null');
