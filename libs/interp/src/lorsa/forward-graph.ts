@@ -92,8 +92,9 @@ function buildPattern(
     const width = n_qk_heads * d_qk_head;
     // One plain GEMM for all heads: [qk_head, d_model, d_head] → [d_model, qk_head · d_head].
     const flat = g.reshape(g.transpose(required(parameters, W), [1, 0, 2]), [d_model, width]);
-    const bias = g.reshape(required(parameters, b), [width]);
-    const rows = g.reshape(g.linear(x, flat, { bias }), ['batch', 'pos', n_qk_heads, d_qk_head]);
+    const split = ['batch', 'pos', n_qk_heads, d_qk_head];
+    // The bias after the product, not inside Gemm, which would copy it into the result first.
+    const rows = g.add(g.reshape(g.linear(x, flat), split), required(parameters, b));
     const normed =
       config.qkNormEps === undefined
         ? rows
@@ -104,9 +105,11 @@ function buildPattern(
   const q = g.scope('q', () => project('W_Q', 'b_Q', 'ln_q'));
   const k = g.scope('k', () => project('W_K', 'b_K', 'ln_k'));
   return g.scope('pattern', () => {
-    const scores = g.div(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), config.attnScale);
+    // A factor right after the product: ONNX Runtime makes one FusedMatMul of both.
+    const scores = g.mul(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), 1 / config.attnScale);
     const causal = g.trilu(g.cast(g.constantOfShape(['pos', 'pos'], 1), 'bool'));
-    return g.softmax(g.where(causal, scores, Number.NEGATIVE_INFINITY));
+    const mask = g.where(causal, 0, Number.NEGATIVE_INFINITY); // [query_pos, key_pos], added to every head
+    return g.softmax(g.add(scores, mask));
   });
 }
 
@@ -138,8 +141,8 @@ function buildPreActivations(
 ): Value {
   return g.scope('pre', () => {
     const { n_qk_heads, n_ov_heads } = config;
-    const bias = required(parameters, 'b_V');
-    const values = g.linear(x, required(parameters, 'W_V'), { transW: true, bias });
+    const read = g.linear(x, required(parameters, 'W_V'), { transW: true });
+    const values = g.add(read, required(parameters, 'b_V'));
     const split = ['batch', 'pos', n_qk_heads, groupSize(config)];
     const grouped = g.transpose(g.reshape(values, split), [0, 2, 1, 3]);
     const mixed = g.transpose(g.matMul(pattern, grouped), [0, 2, 1, 3]);
