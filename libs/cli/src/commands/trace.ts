@@ -110,6 +110,8 @@ function textOf(summary: Readonly<Record<string, Json>>): string {
   return graphs.map((graph) => graphText(graph)).join('\n\n');
 }
 
+const EDGE_HEAD = 'from to weight'.split(' ');
+
 interface StrongEdge {
   readonly from: string;
   readonly to: string;
@@ -121,5 +123,5 @@ function graphText(graph: Readonly<Record<string, Json>>): string {
   const rows = strongest.map(({ from, to, weight }) => [from, to, showNumber(weight)]);
   const size = `${showNumber(graph['nodes'])} nodes, ${showNumber(graph['edges'])} edges`;
   const sum = `value ${showNumber(graph['value'])}, sum of sources ${showNumber(graph['sum'])}`;
-  return `prompt ${showNumber(graph['prompt'])}: ${size}; ${sum}\n${table(['from', 'to', 'weight'], rows)}`;
+  return `prompt ${showNumber(graph['prompt'])}: ${size}; ${sum}\n${table(EDGE_HEAD, rows)}`;
 }

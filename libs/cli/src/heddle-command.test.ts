@@ -1,0 +1,383 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { OperationError, resourceExhausted } from '@heddle/core';
+import { readSafetensors, writeSafetensors } from '@heddle/formats';
+import { tensor } from '@heddle/tensor';
+import type { Command } from 'commander';
+import { type FakeCluster, type FakeIo, fakeCluster, fakeIo } from './fake-cluster.ts';
+import { heddleCommand } from './heddle-command.ts';
+import { Invocation } from './invocation.ts';
+import { buildProgram } from './program.ts';
+
+interface Case {
+  readonly argv: readonly string[];
+  /** It is a job: has --detach, and Ctrl-C cancels it. */
+  readonly job?: true;
+  /** The file that it writes. */
+  readonly out?: string;
+  /** Lines that cannot be understood, beside an unknown option. */
+  readonly wrong?: readonly (readonly string[])[];
+  /** Its input files that a test may break. */
+  readonly input?: string;
+}
+
+/** Every command that ends by itself, with a line that works. `up` and `tour` stay, and are tested as processes. */
+const CASES: readonly Case[] = [
+  { argv: ['model', 'add', 'm'], wrong: [['model', 'add'], ['model', 'add', 'a', 'b'], ['model']] },
+  {
+    argv: ['model', 'ls'],
+    wrong: [
+      ['model', 'ls', 'x'],
+      ['model', 'frob'],
+    ],
+  },
+  { argv: ['model', 'show'], wrong: [['model', 'show', 'a', 'b']] },
+  { argv: ['model', 'hooks'], wrong: [['model', 'hooks', 'a', 'b']] },
+  { argv: ['model', 'rm', 'm'], wrong: [['model', 'rm']] },
+  { argv: ['tokens', 'a text'], wrong: [['tokens'], ['tokens', 'a', 'b', 'c']] },
+  {
+    argv: ['run', '--hooks', 'a.*', '--text', 'x', '--out', 'run.safetensors'],
+    out: 'run.safetensors',
+    wrong: [
+      ['run', '--text', 'x'],
+      ['run', '--hooks', 'a'],
+      ['run', '--hooks', 'a,,b', '--text', 'x'],
+      ['run', '--hooks', 'a', '--text', 'x', '--dtype', 'f8'],
+      ['run', '--hooks', 'a', '--text', 'x', '--positions', '1,x'],
+      ['run', '--hooks', 'a', '--tokens', '3-1'],
+      ['run', '--hooks', 'a', '--text', 'x', '--bos', '--no-special'],
+    ],
+  },
+  {
+    argv: ['job', 'ls'],
+    wrong: [
+      ['job', 'ls', '--limit', '0'],
+      ['job', 'ls', '--limit', 'x'],
+    ],
+  },
+  { argv: ['job', 'show', 'fake-1'], wrong: [['job', 'show']] },
+  { argv: ['job', 'watch', 'fake-1'], wrong: [['job', 'watch']] },
+  { argv: ['job', 'cancel', 'fake-1'], wrong: [['job', 'cancel']] },
+  { argv: ['job', 'pause', 'fake-1'], wrong: [['job', 'pause', 'a', 'b']] },
+  { argv: ['job', 'resume', 'fake-1'], wrong: [['job', 'resume']] },
+  {
+    argv: ['job', 'result', 'fake-1', '--artifact', 'graph.json', '--out', 'result.json'],
+    out: 'result.json',
+    wrong: [['job', 'result']],
+  },
+  { argv: ['gc'], wrong: [['gc', 'x']] },
+  {
+    argv: ['lorsa', 'train', '--layer', '0', '--out', 'c.safetensors'],
+    out: 'c.safetensors',
+    job: true,
+    wrong: [['lorsa', 'train'], ['lorsa', 'train', '--layer', '-1'], ['lorsa']],
+  },
+  {
+    argv: ['lorsa', 'apply', 'c', '--input', 'x.safetensors', '--out', 'applied.safetensors'],
+    out: 'applied.safetensors',
+    input: 'x.safetensors',
+    wrong: [
+      ['lorsa', 'apply', 'c', '--out', 'o'],
+      ['lorsa', 'apply', '--input', 'x', '--out', 'o'],
+    ],
+  },
+  {
+    argv: ['qk', 'fit', 'm', '--contrast', 'contrast.jsonl', '--out', 'qk.safetensors'],
+    out: 'qk.safetensors',
+    input: 'contrast.jsonl',
+    job: true,
+    wrong: [
+      ['qk', 'fit'],
+      ['qk', 'fit', '--contrast', 'contrast.jsonl', '--heads', '3'],
+      ['qk', 'fit', '--contrast', 'contrast.jsonl', '--weighting', 'some'],
+    ],
+  },
+  {
+    argv: ['trace', '--text', 'x', '--target', ' a,id:7', '--out', 'graph.json'],
+    out: 'graph.json',
+    job: true,
+    wrong: [
+      ['trace'],
+      ['trace', '--text', 'x', '--dataset', 'ioi'],
+      ['trace', '--text', 'x', '--n', '3'],
+      ['trace', '--text', 'x', '--method', 'some'],
+      ['trace', '--text', 'x', '--threshold', '2'],
+      ['trace', '--text', 'x', '--target', 'id:x'],
+    ],
+  },
+  {
+    argv: ['why', '--text', 'x', '--head', '0.0', '--query', '1'],
+    job: true,
+    wrong: [
+      ['why', '--text', 'x'],
+      ['why', '--head', '0.0', '--query', '1'],
+      ['why', '--text', 'x', '--head', '0.0'],
+      ['why', '--text', 'x', '--head', '0', '--query', '1'],
+      ['why', '--text', 'x', '--head', '0.0', '--query', '1', '--next-token'],
+      ['why', '--text', 'x', '--text', 'y', '--next-token'],
+    ],
+  },
+  { argv: ['reproduce', 'fake-1'], wrong: [['reproduce']] },
+];
+
+let cluster: FakeCluster;
+let directory: string;
+
+before(async () => {
+  cluster = await fakeCluster();
+});
+after(() => cluster.close());
+beforeEach(() => {
+  Object.assign(cluster, { owned: false, failure: undefined, endless: false });
+  cluster.calls.length = 0;
+  cluster.broughtUp.length = 0;
+  directory = mkdtempSync(join(tmpdir(), 'heddle-cli-'));
+  const x = tensor('f32', [1, 2], Float32Array.of(1, 2));
+  writeFileSync(join(directory, 'x.safetensors'), writeSafetensors({ x }));
+  const contrast = { text: 'x', query: 1, positive: [0], negative: [1], feature: 'f' };
+  writeFileSync(join(directory, 'contrast.jsonl'), `${JSON.stringify(contrast)}\n`);
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Ran {
+  readonly status: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function run(argv: readonly string[], io: FakeIo = fakeIo(directory)): Promise<Ran> {
+  const status = await heddleCommand(argv, io, cluster.host);
+  return { status, out: io.out.join(''), err: io.err.join('') };
+}
+
+/** The only document on stdout. */
+function documentOf({ out }: Ran): Record<string, unknown> {
+  assert.match(out, /^\{.*\}\n$/, 'one line with one JSON document');
+  return JSON.parse(out) as Record<string, unknown>;
+}
+
+function assertError(ran: Ran, code: string): void {
+  const { error } = documentOf(ran) as { error: Record<string, unknown> };
+  assert.deepEqual(Object.keys(error).sort(), ['code', 'details', 'field', 'message']);
+  assert.equal(error['code'], code);
+  assert.ok(String(error['message']).length > 10);
+  assert.match(ran.err, /^heddle: [^\n]+\n$/m, 'a sentence on stderr');
+}
+
+const nameOf = ({ argv }: Case) =>
+  argv
+    .filter((word) => /^[a-z]+$/.test(word))
+    .slice(0, 2)
+    .join(' ');
+
+test('the table has every command that the program has', () => {
+  const leaves = (command: Command, path: string[]): string[] =>
+    command.commands.length === 0
+      ? [path.join(' ')]
+      : command.commands.flatMap((child) => leaves(child, [...path, child.name()]));
+  const program = buildProgram(new Invocation(fakeIo('/'), cluster.host));
+  const there = leaves(program, []).filter((name) => !['up', 'tour'].includes(name));
+  const tabled = there.filter((name) => CASES.some(({ argv }) => argv.join(' ').startsWith(name)));
+  assert.deepEqual(tabled, there);
+});
+
+for (const item of CASES) {
+  test(`${nameOf(item)}: done is 0; --json is one document, its text is for people`, async () => {
+    const text = await run(item.argv);
+    assert.equal(text.status, 0, text.err);
+    assert.ok(text.out.length > 1);
+    assert.throws(() => JSON.parse(text.out), 'text, not JSON');
+
+    const json = await run([...item.argv, '--json']);
+    assert.equal(json.status, 0, json.err);
+    documentOf(json);
+    assert.equal(json.err, '', 'no progress where stderr is no terminal');
+    assert.deepEqual(cluster.broughtUp.length, 2, 'services came up in process');
+  });
+
+  test(`${nameOf(item)}: wrong usage is 2, before any service is touched`, async () => {
+    for (const argv of [[...item.argv, '--frobnicate'], ...(item.wrong ?? [])]) {
+      const ran = await run([...argv, '--json']);
+      assert.equal(ran.status, 2, `${argv.join(' ')}: ${ran.err}`);
+      assertError(ran, 'INVALID_ARGUMENT');
+    }
+    assert.deepEqual(cluster.broughtUp, []);
+  });
+
+  test(`${nameOf(item)}: refused input is 3 and names the field, a failure is 1`, async () => {
+    const details = { limit: 3, estimate: 10 };
+    cluster.failure = resourceExhausted('ten is more than three', { field: 'hooks[0]', details });
+    const refused = await run([...item.argv, '--json']);
+    assert.equal(refused.status, 3);
+    assertError(refused, 'RESOURCE_EXHAUSTED');
+    const { error } = documentOf(refused) as { error: Record<string, unknown> };
+    assert.equal(error['field'], 'hooks[0]');
+    assert.deepEqual(error['details'], { estimate: 10, limit: 3 });
+
+    cluster.failure = new OperationError({ code: 'internal', message: 'a broken invariant' });
+    const failed = await run([...item.argv, '--json']);
+    assert.equal(failed.status, 1);
+    assertError(failed, 'INTERNAL');
+    assert.deepEqual(leftovers(item), [], 'nothing half-written stays');
+  });
+
+  if (item.out) {
+    test(`${nameOf(item)}: --out is whole or not there, and a folder that is not is 3 at once`, async () => {
+      assert.equal((await run(item.argv)).status, 0);
+      assert.ok(readFileSync(join(directory, item.out ?? '')).length > 0);
+      assert.deepEqual(leftovers(item), [item.out]);
+
+      cluster.calls.length = 0;
+      const nowhere = item.argv.map((word) => (word === item.out ? `no/${word}` : word));
+      const ran = await run([...nowhere, '--json']);
+      assert.equal(ran.status, 3);
+      assertError(ran, 'NOT_FOUND');
+      assert.deepEqual(cluster.calls, [], 'nothing was computed for it');
+    });
+  }
+
+  if (item.input) {
+    test(`${nameOf(item)}: an input file that is missing or damaged is 3`, async () => {
+      writeFileSync(join(directory, item.input ?? ''), '{"damaged');
+      const damaged = await run([...item.argv, '--json']);
+      assert.equal(damaged.status, 3, damaged.err);
+      rmSync(join(directory, item.input ?? ''));
+      const missing = await run([...item.argv, '--json']);
+      assert.equal(missing.status, 3);
+      assertError(missing, 'NOT_FOUND');
+    });
+  }
+
+  if (item.job) {
+    test(`${nameOf(item)}: --detach needs a running cluster, and names heddle up`, async () => {
+      const alone = await run([...item.argv, '--detach', '--json']);
+      assert.equal(alone.status, 3);
+      assertError(alone, 'FAILED_PRECONDITION');
+      assert.match(alone.err, /heddle up/);
+      assert.deepEqual(cluster.broughtUp, []);
+
+      cluster.owned = true;
+      const detached = await run([...item.argv, '--detach', '--json']);
+      assert.equal(detached.status, 0, detached.err);
+      assert.equal(documentOf(detached)['job'], 'fake-1');
+      assert.ok(!cluster.calls.includes('Watch'));
+    });
+
+    test(`${nameOf(item)}: Ctrl-C cancels the job and is 130`, async () => {
+      cluster.endless = true;
+      const io = fakeIo(directory);
+      const running = run([...item.argv, '--json'], io);
+      while (!cluster.calls.includes('Watch'))
+        await new Promise((resolve) => setImmediate(resolve));
+      io.interrupt();
+      const ran = await running;
+      assert.equal(ran.status, 130);
+      assertError(ran, 'CANCELLED');
+      assert.ok(cluster.calls.includes('Cancel'));
+    });
+  }
+}
+
+/** Files in the directory beside the inputs. */
+const leftovers = (item: Case) =>
+  readdirSync(directory).filter(
+    (name) => !['x.safetensors', 'contrast.jsonl'].includes(name) || name === item.out,
+  );
+
+test('a second Ctrl-C leaves at once', async () => {
+  cluster.endless = true;
+  const io = fakeIo(directory);
+  const running = run(['why', '--text', 'x', '--next-token'], io);
+  while (!cluster.calls.includes('Watch')) await new Promise((resolve) => setImmediate(resolve));
+  io.interrupt();
+  io.interrupt();
+  assert.deepEqual(io.exits, [130]);
+  await running;
+});
+
+test('--help and no command: 0 with the commands, 2 with the same', async () => {
+  const help = await run(['--help']);
+  assert.equal(help.status, 0);
+  assert.match(help.out, /Exit status/);
+  const nothing = await run([]);
+  assert.equal(nothing.status, 2);
+  assert.match(nothing.err, /Commands:/);
+  assert.equal((await run(['qk', '--help'])).status, 0);
+});
+
+test('a command goes to --server, else HEDDLE_SERVER, else the owner of the data directory', async () => {
+  assert.equal((await run(['model', 'ls', '--server', cluster.address])).status, 0);
+  const io = { ...fakeIo(directory), environment: { HEDDLE_SERVER: cluster.address } };
+  assert.equal((await run(['model', 'ls'], io)).status, 0);
+  cluster.owned = true;
+  assert.equal((await run(['model', 'ls'])).status, 0);
+  assert.deepEqual(cluster.broughtUp, []);
+});
+
+test('run --out has p{i}/{hook} and p{i}/tokens, and the provenance in its metadata', async () => {
+  const argv = ['run', '--hooks', 'a.hook', '--tokens', '1-2', '--out', 'f.safetensors'];
+  assert.equal((await run(argv)).status, 0);
+  const bytes = readFileSync(join(directory, 'f.safetensors'));
+  const file = readSafetensors('f', new Uint8Array(bytes));
+  assert.deepEqual([...file.names()].sort(), ['p0/a.hook', 'p0/tokens']);
+  assert.deepEqual(file.tensor('p0/tokens').data, BigInt64Array.of(1n, 2n));
+  assert.equal(file.tensor('p0/a.hook').data[3], Number.NEGATIVE_INFINITY);
+  const provenance = JSON.parse(file.header.metadata.get('heddle') ?? '');
+  assert.match(provenance.request_json, /a\.hook/);
+
+  const again = await run(['reproduce', 'f.safetensors', '--json']);
+  assert.equal(again.status, 0, again.err);
+  assert.equal(documentOf(again)['equal'], true);
+});
+
+test('values that are not finite are null in JSON', async () => {
+  const ran = await run(['run', '--hooks', 'a.hook', '--text', 'x', '--json']);
+  const { tensors } = documentOf(ran) as { tensors: [{ values: unknown[]; not_finite: number }] };
+  assert.deepEqual(tensors[0].values, [1, 0, 0.25, null]);
+  assert.equal(tensors[0].not_finite, 1);
+});
+
+test('prompts come from standard input too, and a bad line is 3 with its number', async () => {
+  const argv = ['run', '--hooks', 'a', '--input', '-', '--json'];
+  const good = await run(argv, fakeIo(directory, '{"text":"x","id":"one"}\n\n{"tokens":[1,2]}\n'));
+  assert.equal(good.status, 0, good.err);
+  const { prompts } = documentOf(good) as { prompts: unknown[] };
+  assert.equal(prompts.length, 2);
+
+  const bad = await run(argv, fakeIo(directory, '{"text":"x"}\n{"text":1}\n'));
+  assert.equal(bad.status, 3);
+  assert.match(bad.err, /-:2: expected/);
+});
+
+test('interventions are read strictly', async () => {
+  const argv = ['run', '--hooks', 'a', '--text', 'x', '--intervene', 'i.json', '--json'];
+  const write = (value: unknown) => writeFileSync(join(directory, 'i.json'), JSON.stringify(value));
+  write([
+    {
+      hook: 'a',
+      kind: 'add',
+      value: [
+        [1, 2],
+        [3, 4],
+      ],
+      positions: [0],
+    },
+  ]);
+  assert.equal((await run(argv)).status, 0);
+  for (const wrong of [
+    {},
+    [{ hook: 'a', kind: 'explode' }],
+    [{ hook: 'a', kind: 'add', value: [[1], [2, 3]] }],
+    [{ hook: 'a', kind: 'add', value: [null] }],
+    [{ hook: 'a', kind: 'zero', positions: [-1] }],
+    [{ hook: 'a', kind: 'zero', wehre: 1 }],
+  ]) {
+    write(wrong);
+    const ran = await run(argv);
+    assert.equal(ran.status, 3, JSON.stringify(wrong));
+    assertError(ran, 'INVALID_ARGUMENT');
+  }
+});
