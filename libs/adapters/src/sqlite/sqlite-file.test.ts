@@ -138,3 +138,19 @@ test('dead letters are bounded: the newest are kept', async () => {
   await close();
   await folder.remove();
 });
+
+test('the sole owner of a file gets the messages of its dead predecessor at once', async () => {
+  const folder = await temporaryFolder();
+  const path = join(folder.path, 'heddle.sqlite');
+  const dead = openSqlite(path, { clock });
+  await dead.queue.push('tasks.a', 'k', new Uint8Array([3]));
+  const held = await dead.queue.pull('tasks.a', NOW);
+
+  const another = openSqlite(path, { clock });
+  assert.equal(await another.queue.pull('tasks.a', NOW), undefined, 'it may be alive');
+  const owner = openSqlite(path, { clock, soleOwner: true });
+  assert.equal((await owner.queue.pull('tasks.a', NOW))?.attempt, 2);
+  assert.equal(await held?.heartbeat(), false);
+  for (const file of [dead, another, owner]) await file.close();
+  await folder.remove();
+});

@@ -7,6 +7,11 @@ import { checkMessage } from './sqlite-journal.ts';
 export interface SqliteQueueOptions extends SqliteOptions {
   readonly messagesMax?: number;
   readonly deadLettersMax?: number;
+  /**
+   * No other process works at this file: whoever held messages when it is opened is dead, and they are handed out at
+   * once instead of after their ack wait.
+   */
+  readonly soleOwner?: boolean;
 }
 
 interface MessageRow {
@@ -30,6 +35,7 @@ export class SqliteQueue implements WorkQueue {
     this.file = new SqliteFile(path, options);
     this.messagesMax = options.messagesMax ?? SQLITE_LIMITS.queueMessagesMax;
     this.deadLettersMax = options.deadLettersMax ?? SQLITE_LIMITS.deadLettersMax;
+    if (options.soleOwner === true) this.releaseAll();
   }
 
   async push(
@@ -106,6 +112,13 @@ export class SqliteQueue implements WorkQueue {
 
   async close(): Promise<void> {
     this.file.close();
+  }
+
+  private releaseAll(): void {
+    const { file } = this;
+    const text =
+      'UPDATE messages SET visible_ms = ?, working = 0, lease = lease + 1 WHERE working = 1';
+    file.write(() => file.sql(text).run(Math.ceil(file.clock.now())));
   }
 
   private has(queue: string, key: string): boolean {

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 
 export interface Launched {
   readonly pid: number;
-  /** Resolves to the first line of stdout, from now on, that matches; fails when the process ends before. */
+  /** The first line of stdout that matches, printed already or yet to come; fails when the process ends before. */
   line(pattern: RegExp): Promise<RegExpMatchArray>;
   /** All lines so far. */
   readonly lines: readonly string[];
@@ -60,7 +60,11 @@ export function launch(
       return match === null;
     });
   });
-  const line = (pattern: RegExp): Promise<RegExpMatchArray> => {
+  const line = async (pattern: RegExp): Promise<RegExpMatchArray> => {
+    for (const known of lines) {
+      const match = known.match(pattern);
+      if (match !== null) return match;
+    }
     const match = new Promise<RegExpMatchArray>((found) => {
       waiting.push({ pattern, found });
     });

@@ -80,7 +80,7 @@ export class MemoryQueue implements WorkQueue {
   }
 
   async close(): Promise<void> {
-    for (const waiter of this.waiters) waiter.abort();
+    for (const waiter of this.waiters) waiter.abort('woken');
   }
 
   private claim(queue: string, { ackWaitMs, attemptsMax }: PullOptions): Message | undefined {
@@ -161,12 +161,12 @@ export class MemoryQueue implements WorkQueue {
   }
 
   private wake(): void {
-    for (const waiter of this.waiters) waiter.abort();
+    for (const waiter of this.waiters) waiter.abort('woken');
   }
 
   private async wait(ms: number, signal?: AbortSignal): Promise<void> {
     const woken = new AbortController();
-    const wake = (): void => woken.abort();
+    const wake = (): void => woken.abort('woken'); // a reason of our own: the default one is an error with a stack
     this.waiters.add(woken);
     signal?.addEventListener('abort', wake, { once: true });
     await this.options.clock.sleep(ms, woken.signal);

@@ -1,0 +1,205 @@
+import { OperationError, type Rng } from '@heddle/core';
+import type { Blobs, Clock, Delivery, Journal, WorkQueue } from '@heddle/ports';
+import type { VirtualClock } from '@heddle/testkit';
+import type { Stores } from './stores.ts';
+
+/** Shares of calls that go wrong while faults are on. High, so that a schedule of a minute meets several. */
+const RATES = {
+  /** Refused before it was done. */
+  unavailable: 0.03,
+  /** Done, but the caller hears a time-out: the nastiest case. */
+  executedAndTimedOut: 0.04,
+  /** The replica dies between a committed append and its reply: nothing is enqueued. */
+  crashAfterAppend: 0.04,
+  ackLost: 0.1,
+  duplicated: 0.08,
+  delayed: 0.1,
+  slow: 0.03,
+} as const;
+
+/** How often what happened, over all schedules: a simulation without faults would prove nothing. */
+export class FaultCounts {
+  readonly counts = new Map<string, number>();
+
+  add(fault: string): void {
+    this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1);
+  }
+}
+
+export interface Weather {
+  readonly rng: Rng;
+  readonly clock: VirtualClock;
+  readonly counts: FaultCounts;
+  /** False at the end of a schedule, when everything must come to rest. */
+  readonly stormy: boolean;
+}
+
+/** A promise of its own each time: one for all would hold every life that ever waited on it. */
+const never = (): Promise<never> => new Promise(() => undefined);
+
+/** One life of one replica: its ports work with delays and faults, freeze with it and die with it. */
+export class Incarnation {
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly queue: WorkQueue;
+  readonly blobs: Blobs;
+  private readonly weather: Weather;
+  private readonly death = new AbortController();
+  private frozenUntilMs = 0;
+  onCrash: () => void = () => undefined;
+
+  constructor(weather: Weather, stores: Stores) {
+    this.weather = weather;
+    // Clocks of different machines disagree.
+    const skewMs = weather.rng.below(4_000) - 2_000;
+    const { clock } = weather;
+    this.clock = {
+      now: () => clock.now() + skewMs,
+      monotonic: () => clock.monotonic(),
+      sleep: (ms, signal) => this.sleep(ms, signal),
+    };
+    this.journal = this.faultyJournal(stores.journal);
+    this.queue = this.faultyQueue(stores);
+    this.blobs = this.faultyBlobs(stores.blobs);
+  }
+
+  get dead(): boolean {
+    return this.death.signal.aborted;
+  }
+
+  /** Nothing of it happens any more; calls under way may or may not have been done. */
+  crash(): void {
+    if (this.dead) return;
+    if (this.weather.stormy) this.weather.counts.add('crash');
+    this.death.abort();
+    this.onCrash();
+  }
+
+  /** A long pause (garbage, swap, a partition): everything of it stands still and then goes on as if nothing were. */
+  freeze(ms: number): void {
+    this.weather.counts.add('freeze');
+    this.frozenUntilMs = this.weather.clock.monotonic() + ms;
+  }
+
+  private async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const { clock } = this.weather;
+    if (this.dead) return never();
+    await clock.sleep(ms, signal);
+    const thawMs = this.frozenUntilMs - clock.monotonic();
+    if (thawMs > 0) await clock.sleep(thawMs);
+    if (this.dead) return never();
+  }
+
+  private latencyMs(): number {
+    const { rng, stormy, counts } = this.weather;
+    if (stormy && rng.uniform() < RATES.slow) {
+      counts.add('slow');
+      return rng.below(5_000);
+    }
+    return 1 + rng.below(10);
+  }
+
+  private async call<T>(body: () => Promise<T>): Promise<T> {
+    const { rng, counts } = this.weather;
+    await this.sleep(this.latencyMs());
+    if (this.hit(RATES.unavailable)) {
+      counts.add('unavailable');
+      throw new OperationError({ code: 'unavailable', message: 'simulated: not done' });
+    }
+    const late = this.hit(RATES.executedAndTimedOut);
+    const value = await body();
+    if (rng.below(2) === 0) await this.sleep(this.latencyMs());
+    if (this.dead) return never();
+    if (!late) return value;
+    counts.add('executed and timed out');
+    throw new OperationError({
+      code: 'deadline_exceeded',
+      message: 'simulated: done, not told',
+      retryable: true,
+    });
+  }
+
+  private hit(rate: number): boolean {
+    return this.weather.stormy && this.weather.rng.uniform() < rate;
+  }
+
+  private faultyJournal(journal: Journal): Journal {
+    const { counts } = this.weather;
+    return {
+      append: (stream, expected, events) =>
+        this.call(async () => {
+          try {
+            const last = await journal.append(stream, expected, events);
+            if (this.hit(RATES.crashAfterAppend)) {
+              counts.add('crash between append and enqueue');
+              this.crash();
+            }
+            return last;
+          } catch (error) {
+            if (OperationError.from(error).code === 'aborted') counts.add('lost race');
+            throw error;
+          }
+        }),
+      read: (stream, after) => this.call(() => journal.read(stream, after)),
+      follow: (stream, after, signal) => journal.follow(stream, after, signal),
+      streams: (prefix, limit, after) => this.call(() => journal.streams(prefix, limit, after)),
+      remove: (stream) => this.call(() => journal.remove(stream)),
+      bytes: () => journal.bytes(),
+      close: () => journal.close(),
+    };
+  }
+
+  private faultyQueue({ queue }: Stores): WorkQueue {
+    const { rng, counts } = this.weather;
+    return {
+      push: (name, key, bytes, options) =>
+        this.call(async () => {
+          const delayed = this.hit(RATES.delayed);
+          if (delayed) counts.add('delayed');
+          const delayMs = (options?.delayMs ?? 0) + (delayed ? rng.below(20_000) : 0);
+          await queue.push(name, key, bytes, { delayMs });
+          if (!this.hit(RATES.duplicated)) return;
+          counts.add('duplicated');
+          queue.duplicate(name, key, rng.below(15_000));
+        }),
+      pull: async (name, options) => {
+        const signals = [this.death.signal, ...(options.signal ? [options.signal] : [])];
+        await this.sleep(this.latencyMs());
+        const delivery = await queue.pull(name, { ...options, signal: AbortSignal.any(signals) });
+        await this.sleep(1);
+        if (delivery === undefined) return undefined;
+        if (delivery.attempt > 1) counts.add('redelivered');
+        return this.faultyDelivery(delivery);
+      },
+      depth: (name) => this.call(() => queue.depth(name)),
+      deadLetters: (name, limit) => this.call(() => queue.deadLetters(name, limit)),
+      close: () => queue.close(),
+    };
+  }
+
+  private faultyDelivery(delivery: Delivery): Delivery {
+    const { counts } = this.weather;
+    return {
+      ...delivery,
+      heartbeat: () => this.call(() => delivery.heartbeat()),
+      ack: () => {
+        if (!this.hit(RATES.ackLost)) return this.call(() => delivery.ack());
+        counts.add('acknowledgement lost');
+        return Promise.resolve();
+      },
+      nak: (delayMs) => this.call(() => delivery.nak(delayMs)),
+      terminate: (reason) => this.call(() => delivery.terminate(reason)),
+    };
+  }
+
+  private faultyBlobs(blobs: Blobs): Blobs {
+    return {
+      put: (source) => this.call(() => blobs.put(source)),
+      get: (digest) => blobs.get(digest),
+      read: (digest) => this.call(() => blobs.read(digest)),
+      stat: (digest) => this.call(() => blobs.stat(digest)),
+      remove: (digest, options) => this.call(() => blobs.remove(digest, options)),
+      list: () => blobs.list(),
+    };
+  }
+}
