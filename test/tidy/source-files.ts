@@ -27,9 +27,10 @@ export function sourceFiles(
     }));
 }
 
-const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|^\s*import\s+)'([^']+)'/gm;
+const IMPORT =
+  /^(?:import|export)\s[^;']*?\bfrom\s+'([^']+)'|\bimport\s*\(\s*'([^']+)'|^import\s+'([^']+)'/gm;
 
 /** What a file imports, static and dynamic, types too. */
 export function importsOf(file: SourceFile): string[] {
-  return [...file.text.matchAll(IMPORT)].map((match) => match[1] ?? '');
+  return [...file.text.matchAll(IMPORT)].map((match) => match[1] ?? match[2] ?? match[3] ?? '');
 }

@@ -33,14 +33,23 @@ test('every half widens exactly and narrows back to its own bits', () => {
   const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
   const back = narrowF16(widenF16(all));
   for (let h = 0; h < 65536; h++) {
-    const isNaN = (h & 0x7c00) === 0x7c00 && (h & 0x3ff) !== 0;
-    if (!isNaN) assert.equal(back[h], h);
+    const notANumber = (h & 0x7c00) === 0x7c00 && (h & 0x3ff) !== 0;
+    if (!notANumber) assert.equal(back[h], h);
     else assert.ok(Number.isNaN(widenF16(Uint16Array.of(h))[0]));
   }
 });
 
 test('narrowing rounds to the nearest half, ties to even, as Float16Array of the language does', () => {
-  const ties = [1 + 2 ** -11, 1 + 3 * 2 ** -11, 65519, 65520, 2 ** -25, 3 * 2 ** -25, 2 ** -24, 5.9e-8];
+  const ties = [
+    1 + 2 ** -11,
+    1 + 3 * 2 ** -11,
+    65519,
+    65520,
+    2 ** -25,
+    3 * 2 ** -25,
+    2 ** -24,
+    5.9e-8,
+  ];
   const values = Float32Array.from([...ties, ...ties.map((x) => -x), 0.1, 1234.567, 1e-5, 6.1e-5]);
   const half = narrowF16(values);
   const expected = [...values].map((x) => Math.f16round(x));
@@ -48,5 +57,8 @@ test('narrowing rounds to the nearest half, ties to even, as Float16Array of the
 });
 
 test('bfloat16 is the upper half of a single', () => {
-  assert.deepEqual([...widenBf16(Uint16Array.of(0x3f80, 0xc049, 0x7f80))], [1, -3.140625, Infinity]);
+  assert.deepEqual(
+    [...widenBf16(Uint16Array.of(0x3f80, 0xc049, 0x7f80))],
+    [1, -3.140625, Infinity],
+  );
 });
