@@ -4,7 +4,7 @@ import type { Recipe } from './recipe.ts';
 /** Short texts of every task; the three box forms are the curriculum: each is learned by what the one before built. */
 const EASY: Mixture = {
   shares: { repeat: 1, ioi: 1, succession: 0.4, list: 0.8, box: 1.2 },
-  ioiTwoPairs: 0.5,
+  laterStarts: 0,
   listItemsMax: 8,
   boxForms: ['beside', 'near', 'sentence'],
   boxFactsMax: 3,
@@ -12,9 +12,9 @@ const EASY: Mixture = {
 
 const FULL: Mixture = {
   shares: { repeat: 1, ioi: 1, succession: 0.4, list: 1, box: 1.2 },
-  ioiTwoPairs: 0.5,
+  laterStarts: 0.5,
   listItemsMax: 12,
-  boxForms: ['near', 'sentence', 'sentence'],
+  boxForms: ['beside', 'near', 'sentence', 'sentence'],
   boxFactsMax: 6,
 };
 
@@ -23,12 +23,14 @@ export const BUNDLED_RECIPE: Recipe = {
   seed: 1,
   sizes: { n_ctx: 256, d_model: 144, d_mlp: 576, n_layers: 4, n_heads: 3 },
   phases: [
-    { until: 3000, mixture: EASY, rows: [{ batch: 32, pos: 64 }] },
+    { until: 2000, mixture: EASY, rows: [{ batch: 32, pos: 64 }] },
+    { until: 3400, mixture: { ...EASY, laterStarts: 0.5 }, rows: [{ batch: 32, pos: 64 }] },
     {
       until: 4800,
       mixture: FULL,
-      // 2,048 tokens either way; the long rows train the later positions.
+      // 2,048 tokens either way; the long rows train the longer distances.
       rows: [
+        { batch: 32, pos: 64 },
         { batch: 32, pos: 64 },
         { batch: 8, pos: 256 },
       ],

@@ -2,7 +2,7 @@ import { assert, Rng } from '@heddle/core';
 import { type BoxForm, boxFacts } from './boxes.ts';
 import type { BpeEncoder } from './bpe.ts';
 import type { Split } from './held-out.ts';
-import { ioiSentence, ioiTwoPairs } from './ioi.ts';
+import { ioiSentence } from './ioi.ts';
 import { categoryList } from './lists.ts';
 import { PERIOD_MIN, repeatedSequence } from './repeats.ts';
 import { succession } from './successions.ts';
@@ -13,8 +13,11 @@ export type Task = 'repeat' | 'ioi' | 'succession' | 'list' | 'box';
 /** What a phase of training reads: shares of rows' texts, and how hard the lists and box facts are. */
 export interface Mixture {
   readonly shares: Readonly<Record<Task, number>>;
-  /** Share of IOI texts that are about two pairs. */
-  readonly ioiTwoPairs: number;
+  /**
+   * Share of rows that begin at a random place of the context instead of at 0, so that later positions are learned from
+   * short rows. Only once the circuits stand: from the start it doubles the steps that induction takes to appear.
+   */
+  readonly laterStarts: number;
   readonly listItemsMax: number;
   readonly boxForms: readonly BoxForm[];
   readonly boxFactsMax: number;
@@ -30,7 +33,7 @@ export interface Batch {
   readonly targets: Int32Array;
   /** Weight of each target in the loss, `[batch, pos]`. */
   readonly weights: Float32Array;
-  /** Place of each token in the context, `[batch, pos]`: 0, 1, … in half of the rows, from a random start in the others. */
+  /** Place of each token in the context, `[batch, pos]`. */
   readonly positions: Int32Array;
 }
 
@@ -65,8 +68,8 @@ export function trainingBatch(
     tokens.set(packed.ids.slice(0, pos), row * pos);
     targets.set(packed.ids.slice(1), row * pos);
     weights.set(packed.weights.slice(1), row * pos);
-    // Without this only long rows would teach the later positions, slowly: circuits would hang on the first 64.
-    const start = rng.below(2) === 0 ? 0 : rng.below(at.n_ctx - pos + 1);
+    const moved = mixture.laterStarts > 0 && rng.uniform() < mixture.laterStarts;
+    const start = moved ? rng.below(at.n_ctx - pos + 1) : 0;
     for (let i = 0; i < pos; i++) positions[row * pos + i] = start + i;
   }
   return { batch, pos, tokens, targets, weights, positions };
@@ -148,9 +151,6 @@ export function drawText(
   task: Exclude<Task, 'repeat'>,
   mixture: Mixture,
 ): Text {
-  if (task === 'ioi' && split === 'train' && rng.uniform() < mixture.ioiTwoPairs) {
-    return ioiTwoPairs(rng);
-  }
   if (task === 'ioi') return ioiSentence(rng, split).text;
   if (task === 'succession') return succession(rng, split);
   if (task === 'list') return categoryList(rng, split, mixture.listItemsMax);

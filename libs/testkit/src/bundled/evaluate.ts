@@ -6,19 +6,16 @@
  * DIR is a folder that `train.ts` wrote; the bundled one when left out. `--dump` writes the texts, for
  * `test/golden/bundled/transformers-check.py`.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { Rng } from '@heddle/core';
 import { BpeEncoder } from './bpe.ts';
-import { BUNDLED_RECIPE } from './bundled-recipe.ts';
 import { encodeText } from './corpus.ts';
-import { Forward } from './forward.ts';
 import { heldOutSets, ioiPrompts } from './held-out-sets.ts';
 import { accuracy, headScores, type PerHead } from './measure.ts';
-import { readModelFile } from './model-files.ts';
+import { MeasuredModel } from './measured-model.ts';
 import { repeatedSequence } from './repeats.ts';
 import { bundledBpe } from './vocabulary.ts';
 
@@ -31,12 +28,9 @@ async function main(): Promise<void> {
     allowPositionals: true,
   });
   const texts = Number(values.texts);
-  const bpe = bundledBpe();
-  const encoder = new BpeEncoder(bpe);
-  const sizes = { ...BUNDLED_RECIPE.sizes, d_vocab: bpe.vocab.size };
-  const file = readFileSync(join(positionals[0] ?? BUNDLED, 'model.safetensors'));
+  const encoder = new BpeEncoder(bundledBpe());
   const engine = await OrtEngine.start({ threads: 1 });
-  const model = new Forward(engine, sizes, readModelFile(sizes, file));
+  const model = await MeasuredModel.open(engine, positionals[0] ?? BUNDLED);
 
   const sets = heldOutSets(encoder, texts);
   if (values.dump !== undefined) writeFileSync(values.dump, JSON.stringify(sets));

@@ -6,22 +6,8 @@ import { type Gpt2Sizes, gpt2Parameters, parameterCount } from './parameters.ts'
 /** GPT-2's `layer_norm_epsilon`. */
 export const LAYER_NORM_EPSILON = 1e-5;
 
-export interface Gpt2Values {
-  /** `[batch, pos, d_vocab]` as rows `[batch·pos, d_vocab]`. */
-  readonly logits: Value;
-  /** Final layer norm's output, the rows that the unembedding reads. */
-  readonly final: Value;
-  readonly W_E: Value;
-  /** `[batch, head, query_pos, key_pos]` of every layer. */
-  readonly patterns: readonly Value[];
-}
-
 /** The one feed of all weights, cut into named parameters. */
-export function cutParameters(
-  g: GraphBuilder,
-  flat: Value,
-  sizes: Gpt2Sizes,
-): ReadonlyMap<string, Value> {
+function cutParameters(g: GraphBuilder, flat: Value, sizes: Gpt2Sizes): ReadonlyMap<string, Value> {
   const parameters = gpt2Parameters(sizes);
   const pieces = g.split(flat, {
     axis: 0,
@@ -42,7 +28,7 @@ export function flatParametersInput(g: GraphBuilder, name: string, sizes: Gpt2Si
 /**
  * A whole GPT-2 with its weights as values of the graph, so that they can be feeds and have gradients: what training
  * needs and the segments of `@heddle/models`, whose weights are files, do not offer. Checked against them.
- * `tokens`, `positions` i64 `[batch, pos]`; `headScale` `[layer, head]` multiplies each head's z (0 ablates it).
+ * `tokens`, `positions` i64 `[batch, pos]` → logits as rows `[batch·pos, d_vocab]`.
  */
 export function buildGpt2(
   g: GraphBuilder,
@@ -51,13 +37,11 @@ export function buildGpt2(
     readonly parameters: Value;
     readonly tokens: Value;
     readonly positions: Value;
-    readonly headScale?: Value;
   },
-): Gpt2Values {
+): Value {
   const weights = cutParameters(g, feeds.parameters, sizes);
   const weight = (name: string) => present(weights.get(name), name);
   const W_E = weight('wte.weight');
-  const patterns: Value[] = [];
   const embedded = g.add(
     g.gather(W_E, feeds.tokens),
     g.gather(weight('wpe.weight'), feeds.positions),
@@ -67,16 +51,13 @@ export function buildGpt2(
     g.scope(`h.${layer}`, () => {
       const part = (name: string) => weight(`h.${layer}.${name}`);
       const x = layerNorm(g, resid, part, 'ln_1');
-      const scale = feeds.headScale && layerScale(g, feeds.headScale, layer);
-      const { out, pattern } = attention(g, sizes, { x, part, scale });
-      patterns.push(pattern);
-      resid = g.add(resid, out);
+      resid = g.add(resid, attention(g, sizes, x, part));
       const hidden = affine(g, layerNorm(g, resid, part, 'ln_2'), part, 'mlp.c_fc');
       resid = g.add(resid, affine(g, g.gelu(hidden, { approximate: 'tanh' }), part, 'mlp.c_proj'));
     });
   }
   const final = layerNorm(g, resid, weight, 'ln_f');
-  return { logits: g.matMul(final, g.transpose(W_E)), final, W_E, patterns };
+  return g.matMul(final, g.transpose(W_E));
 }
 
 type Part = (name: string) => Value;
@@ -91,20 +72,10 @@ function affine(g: GraphBuilder, x: Value, part: Part, name: string): Value {
   return g.add(g.matMul(x, part(`${name}.weight`)), part(`${name}.bias`));
 }
 
-/** One layer's row of `[layer, head]`, shaped to multiply z `[batch, head, pos, d_head]`. */
-function layerScale(g: GraphBuilder, headScale: Value, layer: number): Value {
-  const row = g.slice(headScale, { axis: 0, start: layer, end: layer + 1 });
-  return g.reshape(row, [1, -1, 1, 1]);
-}
-
-function attention(
-  g: GraphBuilder,
-  sizes: Gpt2Sizes,
-  from: { readonly x: Value; readonly part: Part; readonly scale: Value | undefined },
-): { readonly out: Value; readonly pattern: Value } {
+function attention(g: GraphBuilder, sizes: Gpt2Sizes, x: Value, part: Part): Value {
   const { n_heads, d_model } = sizes;
   const d_head = d_model / n_heads;
-  const joined = affine(g, from.x, from.part, 'attn.c_attn');
+  const joined = affine(g, x, part, 'attn.c_attn');
   const [q, k, v] = g.split(joined, { axis: 1, sizes: [d_model, d_model, d_model] }).map((rows) => {
     const heads = g.reshape(rows, ['batch', 'pos', n_heads, d_head]);
     return g.transpose(heads, [0, 2, 1, 3]); // [batch, head, pos, d_head]
@@ -114,7 +85,6 @@ function attention(
   const visible = g.trilu(g.cast(g.constantOfShape(['pos', 'pos'], 1), 'bool'));
   const pattern = g.softmax(g.where(visible, scaled, -1e9));
   const z = g.matMul(pattern, v);
-  const kept = from.scale ? g.mul(z, from.scale) : z;
-  const rows = g.reshape(g.transpose(kept, [0, 2, 1, 3]), [-1, d_model]);
-  return { out: affine(g, rows, from.part, 'attn.c_proj'), pattern };
+  const rows = g.reshape(g.transpose(z, [0, 2, 1, 3]), [-1, d_model]);
+  return affine(g, rows, part, 'attn.c_proj');
 }

@@ -83,32 +83,6 @@ export function ioiSentence(
   return { text, prompt, io, s, order, pattern: p };
 }
 
-/**
- * Two pairs, of which one name comes again: the answer is that name's partner. Here "a name that does not come again" is
- * no answer, and adding up names and subtracting the last one fails: the model has to look the partner up. Training only.
- */
-export function ioiTwoPairs(rng: Rng): Text {
-  for (;;) {
-    const [io, s] = namePair(rng, 'train');
-    const [other, fourth] = namePair(rng, 'train');
-    if (new Set([io, s, other, fourth]).size < 4) continue;
-    const fill = filler(rng);
-    const pair = rng.below(2) === 0 ? `${io} and ${s}` : `${s} and ${io}`;
-    const parts = [pair, `${other} and ${fourth}`].map(
-      (names) => `${names} ${filler(rng)(rng.pick(PATTERNS).event)}`,
-    );
-    const [first, second] = rng.shuffle(parts) as [string, string];
-    const verb = ` ${fill(rng.pick(PATTERNS).verb)}`;
-    return [
-      guess(`Then, ${first}, and ${second}.`),
-      guess(` ${s}`),
-      guess(verb),
-      answer(` ${io}`),
-      guess('.'),
-    ];
-  }
-}
-
 /** Two different names whose unordered pair is of the split. */
 function namePair(rng: Rng, split: Split): readonly [string, string] {
   for (;;) {

@@ -15,7 +15,7 @@ export function buildLoss(
   const positions = g.input('positions', 'i64', ['batch', 'pos']);
   const targets = g.input('targets', 'i64', ['batch', 'pos']);
   const weights = g.input('weights', 'f32', ['batch', 'pos']);
-  const { logits } = buildGpt2(g, sizes, { parameters, tokens, positions });
+  const logits = buildGpt2(g, sizes, { parameters, tokens, positions });
   const loss = g.scope('loss', () => {
     const rows = g.reshape(targets, [-1]);
     const chosen = g.mul(g.logSoftmax(logits), g.oneHot(rows, sizes.d_vocab));

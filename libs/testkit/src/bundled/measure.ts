@@ -1,30 +1,39 @@
 import type { Tensor } from '@heddle/tensor';
 import type { Encoded } from './corpus.ts';
-import type { Forward, ForwardOutput } from './forward.ts';
 import type { HeldOutSet, IoiPrompt } from './held-out-sets.ts';
+import type { MeasuredModel } from './measured-model.ts';
 
 /** Rows of one run: bounds the logits to a few megabytes. */
 const ROWS_MAX = 32;
 
 /** Share of answers whose likeliest token, over the whole vocabulary, is the right one. */
-export async function accuracy(model: Forward, set: HeldOutSet): Promise<number> {
+export async function accuracy(model: MeasuredModel, set: HeldOutSet): Promise<number> {
   let right = 0;
   let asked = 0;
   for (const texts of sameLength(set.texts, (text) => text.ids.length)) {
+    const asks = texts.flatMap(({ ids, answers }, row) =>
+      answers.map((place) => ({ row: row * ids.length + place - 1, expected: ids[place] })),
+    );
     const outputs = await model.run(
       texts.map((text) => text.ids),
-      ['best'],
+      ['logits'],
+      { logitRows: asks.map(({ row }) => row) },
     );
-    const best = outputs['best'] as Tensor<'i64'>;
-    texts.forEach((text, row) => {
-      for (const place of text.answers) {
-        asked++;
-        const said = Number(best.data[row * text.ids.length + place - 1]);
-        if (said === text.ids[place]) right++;
-      }
-    });
+    const best = argMaxRows(outputs.get('logits')!);
+    right += asks.filter(({ expected }, i) => best[i] === expected).length;
+    asked += asks.length;
   }
   return right / asked;
+}
+
+/** Of each row the place of the largest, of equal ones the first. */
+function argMaxRows({ data, shape }: Tensor<'f32'>): number[] {
+  const width = shape.at(-1)!;
+  return Array.from({ length: data.length / width }, (_, row) => {
+    let best = row * width;
+    for (let i = best; i < (row + 1) * width; i++) if (data[i]! > data[best]!) best = i;
+    return best - row * width;
+  });
 }
 
 /** One number per head, `[layer, head]`. */
@@ -45,7 +54,7 @@ export interface HeadScores {
 
 /** The head measures of the model card: repeats of one period, and IOI prompts. */
 export async function headScores(
-  model: Forward,
+  model: MeasuredModel,
   from: {
     readonly repeats: readonly Encoded[];
     readonly period: number;
@@ -74,12 +83,12 @@ export async function headScores(
 
 /** Mean of pattern[query, keyOf(query)] over rows and queries from `first` on. */
 async function meanAttention(
-  model: Forward,
+  model: MeasuredModel,
   rows: readonly (readonly number[])[],
   keyOf: (query: number) => number,
   first: number,
 ): Promise<PerHead> {
-  const sums = perHead(model, () => 0);
+  const sums = zeros(model);
   const pos = rows[0]!.length;
   for (const part of chunks(rows)) {
     const patterns = await patternsOf(model, part);
@@ -94,10 +103,10 @@ async function meanAttention(
 }
 
 async function attentionToIo(
-  model: Forward,
+  model: MeasuredModel,
   groups: readonly (readonly IoiPrompt[])[],
 ): Promise<PerHead> {
-  const sums = perHead(model, () => 0);
+  const sums = zeros(model);
   let count = 0;
   for (const prompts of groups) {
     const patterns = await patternsOf(
@@ -113,44 +122,41 @@ async function attentionToIo(
 }
 
 async function logitDifference(
-  model: Forward,
+  model: MeasuredModel,
   groups: readonly (readonly IoiPrompt[])[],
   ablated: readonly (readonly [number, number])[],
 ): Promise<number> {
   let sum = 0;
   let count = 0;
-  const { d_vocab } = model.sizes;
   for (const prompts of groups) {
-    const outputs = await model.run(
-      prompts.map((prompt) => prompt.ids),
-      ['logits'],
-      ablated,
-    );
-    const logits = (outputs['logits'] as Tensor<'f32'>).data;
-    prompts.forEach(({ ids, ioToken, sToken }, row) => {
-      const last = ((row + 1) * ids.length - 1) * d_vocab;
-      sum += logits[last + ioToken]! - logits[last + sToken]!;
+    const rows = prompts.map((prompt) => prompt.ids);
+    const logitRows = rows.map((ids, row) => (row + 1) * ids.length - 1);
+    const outputs = await model.run(rows, ['logits'], { logitRows, ablated });
+    const { data, shape } = outputs.get('logits')!;
+    prompts.forEach(({ ioToken, sToken }, row) => {
+      const from = row * shape.at(-1)!;
+      sum += data[from + ioToken]! - data[from + sToken]!;
     });
     count += prompts.length;
   }
   return sum / count;
 }
 
-function patternsOf(model: Forward, rows: readonly (readonly number[])[]) {
-  const keep = Array.from(
-    { length: model.sizes.n_layers },
-    (_, layer): ForwardOutput => `pattern.${layer}`,
-  );
-  return model.run(rows, keep);
+function patternsOf(model: MeasuredModel, rows: readonly (readonly number[])[]) {
+  return model.run(rows, perLayer(model, patternName));
+}
+
+function patternName(layer: number): string {
+  return `blocks.${layer}.attn.hook_pattern`;
 }
 
 function addPattern(
   sums: number[][],
-  patterns: Readonly<Record<string, Tensor>>,
+  patterns: ReadonlyMap<string, Tensor<'f32'>>,
   at: { readonly row: number; readonly query: number; readonly key: number },
 ): void {
   sums.forEach((heads, layer) => {
-    const { data, shape } = patterns[`pattern.${layer}`] as Tensor<'f32'>;
+    const { data, shape } = patterns.get(patternName(layer))!;
     const [, n_heads, queries, keys] = shape as [number, number, number, number];
     for (let head = 0; head < heads.length; head++) {
       const place = ((at.row * n_heads + head) * queries + at.query) * keys + at.key;
@@ -159,18 +165,19 @@ function addPattern(
   });
 }
 
-function perHead(model: Forward, value: (layer: number, head: number) => number): number[][] {
-  const { n_layers, n_heads } = model.sizes;
-  return Array.from({ length: n_layers }, (_, layer) =>
-    Array.from({ length: n_heads }, (_, head) => value(layer, head)),
-  );
+function perLayer<T>(model: MeasuredModel, value: (layer: number) => T): T[] {
+  return Array.from({ length: model.model.config.n_layers }, (_, layer) => value(layer));
+}
+
+function zeros(model: MeasuredModel): number[][] {
+  return perLayer(model, () => Array.from({ length: model.model.config.n_heads }, () => 0));
 }
 
 async function forEachHead(
-  model: Forward,
+  model: MeasuredModel,
   value: (layer: number, head: number) => Promise<number>,
 ): Promise<number[][]> {
-  const out = perHead(model, () => 0);
+  const out = zeros(model);
   for (const [layer, heads] of out.entries()) {
     for (const head of heads.keys()) heads[head] = await value(layer, head);
   }

@@ -1,5 +1,5 @@
 import { assert, type Json } from '@heddle/core';
-import { readSafetensors, writeSafetensors } from '@heddle/formats';
+import { writeSafetensors } from '@heddle/formats';
 import { elementCount, type Tensor, tensor } from '@heddle/tensor';
 import { LAYER_NORM_EPSILON } from './gpt2-graph.ts';
 import { type Gpt2Sizes, gpt2Parameters, parameterCount } from './parameters.ts';
@@ -39,18 +39,4 @@ export function modelFile(sizes: Gpt2Sizes, flat: Tensor<'f32'>): Uint8Array {
   });
   // transformers refuses a file that does not say which framework's layout it has.
   return writeSafetensors(Object.fromEntries(tensors), { format: 'pt' });
-}
-
-/** The flat vector of a file that `modelFile` wrote. */
-export function readModelFile(sizes: Gpt2Sizes, bytes: Uint8Array): Tensor<'f32'> {
-  const file = readSafetensors('model.safetensors', bytes);
-  const parameters = gpt2Parameters(sizes);
-  const flat = new Float32Array(parameterCount(parameters));
-  for (const { name, shape, offset } of parameters) {
-    const stored = file.tensor(`transformer.${name}`) as Tensor<'f32'>;
-    assert(stored.dtype === 'f32', () => `${name} is ${stored.dtype}`);
-    assert(stored.data.length === elementCount(shape), () => `${name} is [${stored.shape}]`);
-    flat.set(stored.data, offset);
-  }
-  return tensor('f32', [flat.length], flat);
 }

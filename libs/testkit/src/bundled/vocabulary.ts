@@ -9,7 +9,7 @@ import { wholeText } from './text.ts';
 /** The widest mixture: every form of every task, so that the vocabulary knows every word of every phase. */
 const EVERYTHING: Mixture = {
   shares: { repeat: 1, ioi: 1, succession: 1, list: 1, box: 1 },
-  ioiTwoPairs: 0.5,
+  laterStarts: 0,
   listItemsMax: 12,
   boxForms: ['beside', 'near', 'sentence'],
   boxFactsMax: 6,
