@@ -345,6 +345,11 @@ def write_checkpoint(directory, config, dtype, shards):
     return seed
 
 
+def save(values, path, header):
+    assert all(v.flags["C_CONTIGUOUS"] for v in values.values())  # safetensors writes strided arrays wrongly
+    safetensors.numpy.save_file(values, path, metadata={"golden": json.dumps(header)})
+
+
 def provenance(**more):
     versions = dict(
         python=sys.version.split()[0], torch=torch.__version__, transformers=transformers.__version__,
@@ -379,7 +384,7 @@ def make_model(name):
         formula="transformers eager attention in float64, its float32 islands lifted",
         peakedness=round(float(np.mean(uniform)), 2),
     )
-    safetensors.numpy.save_file(values, directory / "values.safetensors", metadata={"golden": json.dumps(header)})
+    save(values, directory / "values.safetensors", header)
     total = sum(f.stat().st_size for f in directory.iterdir())
     print(f"{name}: {len(values)} values, {total // 1024} KiB, peakedness {header['peakedness']}")
 
@@ -418,7 +423,7 @@ def make_real():
         values[f"p{i}/tokens"] = np.array(tokens, dtype=np.int64)
         for L in (0, n // 2, n - 1):
             values[f"p{i}/blocks.{L}.hook_resid_post"] = got[f"blocks.{L}.hook_resid_post"][-1]
-            values[f"p{i}/blocks.{L}.attn.hook_pattern"] = got[f"blocks.{L}.attn.hook_pattern"][:, -1]
+            values[f"p{i}/blocks.{L}.attn.hook_pattern"] = got[f"blocks.{L}.attn.hook_pattern"][:, -1].copy()
         values[f"p{i}/logits_every_64th"] = got["logits"][-1][::64].copy()
         values[f"p{i}/logits_top"] = np.sort(got["logits"][-1])[::-1][:32].copy()
         ids, more = list(tokens), []
@@ -430,7 +435,7 @@ def make_real():
         values[f"p{i}/greedy"] = np.array(more, dtype=np.int64)
         greedy.append(tokenizer.decode(more))
     header = provenance(model="real", sha256=digest, dtype="float64", last_position_only=True)
-    safetensors.numpy.save_file(values, HERE / "real.safetensors", metadata={"golden": json.dumps(header)})
+    save(values, HERE / "real.safetensors", header)
     print("real:", digest[:12], greedy)
 
 
