@@ -152,10 +152,10 @@ async function insist(
       try {
         const silence = clock.sleep(20_000, patience.signal).then(() => 'silence' as const);
         const answer = await Promise.race([body(up), silence]);
-        patience.abort();
+        patience.abort('answered');
         if (answer !== 'silence') return answer;
       } catch (thrown) {
-        patience.abort();
+        patience.abort('answered');
         const error = OperationError.from(thrown);
         if (error.code === refusal) return undefined;
         const passing = ['unavailable', 'deadline_exceeded', 'aborted'].includes(error.code);

@@ -46,7 +46,7 @@ export class Lease {
 
   close(): void {
     this.unsubscribe();
-    this.closer.abort();
+    this.closer.abort('closed');
   }
 
   /** Beats a third of the ack wait and looks for a stop every second, until closed. */

@@ -38,13 +38,13 @@ export class Workers {
 
   /** No new tasks; running ones save and are handed back, for at most `graceMs`. */
   async stop(graceMs: number): Promise<StopReport> {
-    this.pulling.abort();
+    this.pulling.abort('stopping');
     const running = this.leases.size;
     for (const lease of this.leases) lease.stop('drain');
     const patience = new AbortController();
     const late = this.options.ports.clock.sleep(graceMs, patience.signal);
     await Promise.race([Promise.all(this.loops), late]);
-    patience.abort();
+    patience.abort('stopped');
     return { handedBack: running - this.leases.size, abandoned: this.leases.size };
   }
 

@@ -87,7 +87,7 @@ export class SqliteFile {
   /** Resolves at the next commit of this connection, and at the latest when another process may have made one. */
   async changed(waitMs: number, signal?: AbortSignal): Promise<void> {
     const woken = new AbortController();
-    const wake = (): void => woken.abort();
+    const wake = (): void => woken.abort('changed');
     this.waiters.add(wake);
     signal?.addEventListener('abort', wake, { once: true });
     try {
