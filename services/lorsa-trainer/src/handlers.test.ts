@@ -41,6 +41,8 @@ const layer: LorsaLayer = (() => {
   };
 })();
 
+const SIZES = { d_model: 6, d_head: 4, n_heads: 2, n_ctx: 16, n_layers: 2 };
+
 /** A folder in memory. */
 function folderOf(files: Readonly<Record<string, Uint8Array>>): ModelFolder {
   return {
@@ -71,6 +73,7 @@ async function setUp() {
     blobs,
     metrics,
     breathe: async () => {},
+    sizes: async () => SIZES,
     hub: { open: async () => folderOf(files) },
     submit: async (request, key) => {
       submitted.push([request, key]);
@@ -115,25 +118,39 @@ const rows = (...shape: number[]) => {
   return t;
 };
 
+const START = {
+  model: 'm',
+  layer: 1,
+  architecture: null,
+  optimiser: null,
+  data: null,
+  seed: 9,
+  backend: 'graph',
+  checkpoint_steps: 0,
+  client_key: 'mine',
+};
+
 test('StartTrain submits the checked request under the caller’s key', async () => {
   const { handlers, submitted } = await setUp();
-  const reply = await handlers.StartTrain?.(
-    {
-      model: 'm',
-      layer: 1,
-      architecture: null,
-      optimiser: null,
-      data: null,
-      seed: 9,
-      backend: 'graph',
-      checkpoint_steps: 0,
-      client_key: 'mine',
-    },
-    call,
-  );
+  const reply = await handlers.StartTrain?.(START, call);
   assert.deepEqual(reply, { job: { id: 'job-1' } });
   const [[request, key]] = submitted as [[{ model: string; seed: number }, string]];
   assert.deepEqual([request.model, request.seed, key], ['m', 9, 'mine']);
+});
+
+test('StartTrain refuses at once what does not fit the host, and submits nothing', async () => {
+  const { handlers, submitted } = await setUp();
+  const architecture = { n_ov_heads: 0, n_qk_heads: 3, d_qk_head: 0, top_k: 0, init: '' };
+  for (const [change, field] of [
+    [{ layer: 2 }, 'layer'],
+    [{ architecture }, 'architecture.n_qk_heads'],
+  ] as const) {
+    await assert.rejects(
+      handlers.StartTrain?.({ ...START, ...change }, call) ?? Promise.resolve(),
+      (error: OperationError) => error.code === 'invalid_argument' && error.field === field,
+    );
+  }
+  assert.deepEqual(submitted, []);
 });
 
 test('DescribeCheckpoint tells sizes, hooks and normalisation of a folder', async () => {
@@ -226,6 +243,7 @@ test('a result whose blob is a single file with its config inside opens by job i
     blobs,
     metrics: new CountingMetrics(),
     breathe: async () => {},
+    sizes: async () => SIZES,
     hub: { open: async () => assert.fail('no folder') },
     submit: async () => ({ id: '' }),
     jobResult: () => blobs.read(result),

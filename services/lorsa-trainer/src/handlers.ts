@@ -16,10 +16,14 @@ import type {
 import type { Tensor } from '@heddle/tensor';
 import { apply } from './apply.ts';
 import { type CheckpointSources, openCheckpoint } from './checkpoint-files.ts';
+import { type HostSizes, requireLayer } from './host-layer.ts';
 import { APPLY_BYTES_MAX } from './limits.ts';
+import { settingsFor } from './lorsa-settings.ts';
 import { asJson, checkedTrain } from './train-request.ts';
 
 export interface HandlerDeps extends CheckpointSources {
+  /** The sizes of the host that a training names; errors as the activation server's. */
+  readonly sizes: (model: string, signal: AbortSignal) => Promise<HostSizes>;
   readonly submit: (request: ReturnType<typeof asJson>, key: string) => Promise<{ id: string }>;
   readonly metrics: Metrics;
   /** Lets timers and messages run. */
@@ -29,8 +33,12 @@ export interface HandlerDeps extends CheckpointSources {
 /** The contract's side: requests checked in, answers out. Methods that are not here answer UNIMPLEMENTED. */
 export function lorsaHandlers(deps: HandlerDeps): Handlers<LorsaService> {
   return {
-    async StartTrain(request) {
-      const job = await deps.submit(asJson(checkedTrain(request)), request.client_key);
+    async StartTrain(request, call) {
+      const train = checkedTrain(request);
+      const host = await deps.sizes(train.model, call.signal);
+      requireLayer(host, train.layer);
+      settingsFor(train, host); // refuses now what the job would refuse later
+      const job = await deps.submit(asJson(train), request.client_key);
       return { job: { id: job.id } };
     },
 

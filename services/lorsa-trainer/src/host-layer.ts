@@ -1,4 +1,4 @@
-import { invalidArgument, type Json } from '@heddle/core';
+import { invalidArgument, type Json, notFound } from '@heddle/core';
 import { type HostAttention, type RotaryConfig, rotaryOfHost } from '@heddle/interp/lorsa';
 import { attentionRoles, attentionWeights, type Model, weightOf } from '@heddle/models';
 import type { Clients, Hub, ModelFolder } from '@heddle/ports';
@@ -21,14 +21,19 @@ export interface WeightReader {
   close(): Promise<void>;
 }
 
-/** One attention layer of a host: what a Lorsa layer that replaces it must fit. */
-export interface HostLayer {
-  readonly modelDigest: string;
-  readonly layer: number;
+/** The sizes of a host that a Lorsa layer must fit; known before any file is read. */
+export interface HostSizes {
   readonly d_model: number;
   readonly d_head: number;
   readonly n_heads: number;
   readonly n_ctx: number;
+  readonly n_layers: number;
+}
+
+/** One attention layer of a host: what a Lorsa layer that replaces it must fit. */
+export interface HostLayer extends HostSizes {
+  readonly modelDigest: string;
+  readonly layer: number;
   readonly attnScale: number;
   readonly rotary: RotaryConfig | undefined;
   readonly qkNormEps: number | undefined;
@@ -57,12 +62,7 @@ export async function readHostLayer(
   const folder = await hub.open(info?.path ?? model);
   const loaded = await store.load(folder);
   const { config } = loaded;
-  if (layer >= config.n_layers) {
-    throw invalidArgument(`layer is ${layer}; the model has ${config.n_layers}, counted from 0`, {
-      field: 'layer',
-      details: { limit: config.n_layers - 1 },
-    });
-  }
+  requireLayer(config, layer);
   const json = JSON.parse(await folder.readText('config.json', CONFIG_BYTES_MAX)) as Json;
   const { positions } = config;
   return {
@@ -72,6 +72,7 @@ export async function readHostLayer(
     d_head: config.d_head,
     n_heads: config.n_heads,
     n_ctx: config.n_ctx,
+    n_layers: config.n_layers,
     attnScale: config.attn_scale[layer] ?? Math.sqrt(config.d_head),
     rotary: positions.kind === 'rotary' ? rotaryOfHost(positions, json) : undefined,
     qkNormEps: config.qkNorm ? config.norm.epsilon : undefined,
@@ -79,6 +80,27 @@ export async function readHostLayer(
     hookIn: `blocks.${layer}.ln1.hook_normalized`,
     hookOut: `blocks.${layer}.hook_attn_out`,
   };
+}
+
+/** Errors: `invalid_argument` for a layer that the host lacks. */
+export function requireLayer({ n_layers }: Pick<HostSizes, 'n_layers'>, layer: number): void {
+  if (layer < n_layers) return;
+  throw invalidArgument(`layer is ${layer}; the model has ${n_layers}, counted from 0`, {
+    field: 'layer',
+    details: { limit: n_layers - 1 },
+  });
+}
+
+/** Sizes as the activation server tells them, for checks before a job is accepted. */
+export async function readHostSizes(
+  peers: HostDeps['peers'],
+  model: string,
+  signal?: AbortSignal,
+): Promise<HostSizes> {
+  const { model: info } = await peers.activation.DescribeModel({ model }, { signal });
+  if (!info) throw notFound(`no model ${model}`, { field: 'model' });
+  const { d_model, d_head, n_heads, n_ctx, n_layers } = info;
+  return { d_model, d_head, n_heads, n_ctx, n_layers };
 }
 
 async function readAttention(

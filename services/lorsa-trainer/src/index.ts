@@ -4,7 +4,7 @@ import type { Blobs, Clients, Engine, Hub, Metrics, Service } from '@heddle/port
 import { remoteActivations } from './activations.ts';
 import { readCorpus } from './corpus.ts';
 import { lorsaHandlers } from './handlers.ts';
-import { type LoadedModel, type ModelStore, readHostLayer } from './host-layer.ts';
+import { type LoadedModel, type ModelStore, readHostLayer, readHostSizes } from './host-layer.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import { trainKind } from './train-job.ts';
 
@@ -37,6 +37,7 @@ export async function createService<M extends LoadedModel>(
         hub,
         metrics,
         breathe: () => nextTurn(),
+        sizes: (model, signal) => readHostSizes(peers, model, signal),
         submit: (request, key) => jobs.submit('lorsa.train', request, key === '' ? {} : { key }),
         jobResult: async (id) => blobs.read((await jobs.result(id)).digest),
       }),
@@ -47,6 +48,7 @@ export async function createService<M extends LoadedModel>(
         metrics,
         versions,
         activations: remoteActivations(peers),
+        sizes: (model) => readHostSizes(peers, model),
         host: (model, layer) => readHostLayer({ hub, store, peers }, model, layer),
         corpus: (data) => readCorpus(hub, data),
       }),

@@ -5,7 +5,7 @@ import {
   type LearningRate,
   type LorsaConfig,
 } from '@heddle/interp/lorsa';
-import type { HostLayer } from './host-layer.ts';
+import type { HostLayer, HostSizes } from './host-layer.ts';
 import { CHECKPOINT_STEPS, PARAMETERS_MAX } from './limits.ts';
 import type { TrainRequest } from './train-request.ts';
 
@@ -36,11 +36,17 @@ const WARMUP_SHARE = 0.05;
 
 const given = (value: number, otherwise: number): number => (value > 0 ? value : otherwise);
 
+/** What the attention of a host adds to its sizes; left out where a request is only checked. */
+type HostAttentionKind = Partial<Pick<HostLayer, 'attnScale' | 'rotary' | 'qkNormEps'>>;
+
 /**
  * The settings of a training on this host. Errors: `invalid_argument` naming the field where the request does not fit
  * the host, `resource_exhausted` with the estimate for a layer that is too large.
  */
-export function settingsFor(request: TrainRequest, host: HostLayer): TrainSettings {
+export function settingsFor(
+  request: TrainRequest,
+  host: HostSizes & HostAttentionKind,
+): TrainSettings {
   const { architecture: a, optimiser: o } = request;
   const n_qk_heads = given(a.n_qk_heads, host.n_heads);
   const d_qk_head = given(a.d_qk_head, host.d_head);
@@ -62,7 +68,7 @@ export function settingsFor(request: TrainRequest, host: HostLayer): TrainSettin
     signed: false,
     decoderNormInGate: true,
     useDecoderBias: true,
-    attnScale: host.attnScale,
+    attnScale: host.attnScale ?? Math.sqrt(d_qk_head),
     rotary: host.rotary,
     qkNormEps: host.qkNormEps,
   };
@@ -92,6 +98,25 @@ export function settingsFor(request: TrainRequest, host: HostLayer): TrainSettin
   };
 }
 
+/** Multiply-adds a second of one busy core: what an estimate of time rests on. */
+const RATE = 3e10;
+
+/**
+ * What a training will cost: three passes over the two big products and the projections for every step, and memory for
+ * weights, moments, gradients and what a step computes.
+ */
+export function estimateTraining({ config, steps, batch, context }: TrainSettings): {
+  readonly seconds: number;
+  readonly bytes: number;
+} {
+  const { d_model, n_ov_heads, n_qk_heads, d_qk_head } = config;
+  const tokens = batch * context;
+  const parameters = 2 * d_model * (n_ov_heads + n_qk_heads * d_qk_head);
+  const perStep = 3 * tokens * (parameters + context * (n_ov_heads + n_qk_heads * d_qk_head));
+  const working = tokens * (6 * n_ov_heads + 4 * n_qk_heads * context);
+  return { seconds: (steps * perStep) / RATE, bytes: 4 * (5 * parameters + working) };
+}
+
 /** The structure's own rules, in the words of the request. */
 function checkStructure(config: LorsaConfig): void {
   const rotaryDim = config.rotary?.dim ?? 0;
@@ -113,7 +138,7 @@ function checkStructure(config: LorsaConfig): void {
 }
 
 /** Starting from the host's heads needs shared heads that can be theirs. */
-function checkInit({ architecture }: TrainRequest, host: HostLayer, config: LorsaConfig): void {
+function checkInit({ architecture }: TrainRequest, host: HostSizes, config: LorsaConfig): void {
   if (architecture.init === 'xavier') return;
   const refuse = (field: string, message: string) =>
     invalidArgument(`${message}, or choose init xavier`, { field: `architecture.${field}` });

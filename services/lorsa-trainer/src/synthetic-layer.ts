@@ -44,6 +44,7 @@ export function syntheticLayer(seed: number): SyntheticLayer {
     d_head: D_HEAD,
     n_heads: HEADS,
     n_ctx: 32,
+    n_layers: 1,
     attnScale: Math.sqrt(D_HEAD),
     rotary,
     qkNormEps: undefined,

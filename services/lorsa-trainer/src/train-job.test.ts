@@ -98,6 +98,7 @@ class World {
       metrics: this.metrics,
       versions: { heddle: 'test' },
       host: async () => host,
+      sizes: async () => host,
       corpus: async (data) => data.prompts,
     });
     const json = asJson(task);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
 import type { StartTrainRequest } from '@heddle/ports/proto/lorsa';
-import { settingsFor } from './lorsa-settings.ts';
+import { estimateTraining, settingsFor } from './lorsa-settings.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
 import { checkedTrain } from './train-request.ts';
 
@@ -92,4 +92,22 @@ test('an architecture that does not fit the host is refused by field, with the w
       .n_qk_heads,
     3,
   );
+});
+
+test('an estimate grows with steps and heads, and knows a step of the published size', () => {
+  const { host } = syntheticLayer(1);
+  const large = { ...host, d_model: 512, d_head: 64, n_heads: 8, n_ctx: 256, rotary: undefined };
+  const settings = settingsFor(
+    checkedTrain({
+      ...EMPTY,
+      architecture: { ...architecture, n_ov_heads: 4096, top_k: 32 },
+      optimiser: { ...optimiser, steps: 1, batch: 4, context: 256 },
+    }),
+    large,
+  );
+  const { seconds, bytes } = estimateTraining(settings);
+  // engine.md measured 0.27 s and 0.6 GB for this step; an estimate within a factor of three serves admission.
+  assert.ok(seconds > 0.09 && seconds < 0.81, `${seconds} s`);
+  assert.ok(bytes > 0.1e9 && bytes < 1.8e9, `${bytes} bytes`);
+  assert.ok(estimateTraining({ ...settings, steps: 10 }).seconds > 9 * seconds);
 });
