@@ -1,0 +1,67 @@
+/**
+ * `npm run bench -- NAME [--json]`: measures what README.md says under that name, several times each, and prints it.
+ * Exits 0 whatever the figures say: numbers are for reading, and a busy machine is no failure.
+ */
+
+import { CASES, type CaptureSamples, type Case, measureCapture } from './capture.ts';
+import { type Figure, figure, median } from './figure.ts';
+import { machine } from './machine.ts';
+import { measureTransport, SHARE_OF_TCP_MIN } from './transport.ts';
+
+const BENCHES: Readonly<Record<string, () => Promise<Figure[]>>> = {
+  capture: async () => captureFigures(await measureCapture()),
+  transport: async () => {
+    const { share_of_tcp, grpc_gb_per_s, tcp_gb_per_s } = await measureTransport();
+    return [
+      figure('share_of_tcp', { unit: 'ratio', samples: share_of_tcp, target: SHARE_OF_TCP_MIN }),
+      figure('grpc', { unit: 'GB/s', samples: grpc_gb_per_s }),
+      figure('tcp', { unit: 'GB/s', samples: tcp_gb_per_s }),
+    ];
+  },
+};
+
+function captureFigures(samples: CaptureSamples): Figure[] {
+  const { flops, cpuSeconds, wallSeconds, tokens, productFlops, productCpuSeconds } = samples;
+  const rate = productFlops / median(productCpuSeconds);
+  const names = Object.keys(CASES) as Case[];
+  const shares = names.map((name) =>
+    figure(name, {
+      unit: 'share of the sgemm rate',
+      samples: cpuSeconds[name].map((seconds) => flops[name] / seconds / rate),
+      target: CASES[name].target,
+    }),
+  );
+  const speeds = names.map((name) =>
+    figure(`${name}_speed`, {
+      unit: 'tokens/s',
+      samples: wallSeconds[name].map((seconds) => tokens / seconds),
+    }),
+  );
+  const sgemm = productCpuSeconds.map((seconds) => productFlops / seconds / 1e9);
+  return [...shares, ...speeds, figure('sgemm', { unit: 'GFLOP/s', samples: sgemm })];
+}
+
+function print(name: string, figures: readonly Figure[]): void {
+  console.log(`${name} on ${machine()}\n`);
+  const show = (x: number): string => (Math.abs(x) >= 100 ? x.toFixed(0) : x.toPrecision(3));
+  for (const { name, unit, median, min, max, target, meets } of figures) {
+    const verdict = target === null ? '' : `  target ${target}: ${meets ? 'met' : 'MISSED'}`;
+    const range = `${show(min)} … ${show(max)}`;
+    console.log(
+      `${name.padEnd(20)} ${show(median).padStart(8)} ${unit.padEnd(24)} ${range.padEnd(18)}${verdict}`,
+    );
+  }
+}
+
+const args = process.argv.slice(2);
+const json = args.includes('--json');
+const [name, ...more] = args.filter((arg) => arg !== '--json');
+const bench = name === undefined ? undefined : BENCHES[name];
+if (name === undefined || bench === undefined || more.length > 0) {
+  console.error(`usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--json]`);
+  process.exitCode = 2;
+} else {
+  const figures = await bench();
+  if (json) console.log(JSON.stringify({ name, machine: machine(), figures }));
+  else print(name, figures);
+}
