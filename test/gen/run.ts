@@ -1,6 +1,7 @@
 /**
- * `npm run gen [-- --check]`: proto/heddle → the descriptor set that gRPC loads and reflection serves, and the
- * TypeScript types of its messages and services. With --check nothing is written; a difference exits 1.
+ * `npm run gen [-- --check | --landed]`: proto/heddle → the descriptor set that gRPC loads and reflection serves, and the
+ * TypeScript types of its messages and services. With --check nothing is written; a difference exits 1. With
+ * --landed also what `buf breaking` compares with: the contracts as promised when main last landed.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -11,6 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { generateIdempotency, generateTypes } from './generate-types.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** Not made anew by every run: a promise is kept until it is given again. */
+const LANDED = 'proto/gen/landed.binpb';
 const DESCRIPTORS = 'libs/adapters/src/grpc/gen/heddle.binpb';
 
 function buf(...args: string[]): Buffer {
@@ -21,7 +24,9 @@ function buf(...args: string[]): Buffer {
 
 function outputs(): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
-  files.set(DESCRIPTORS, buf('build', '--exclude-source-info', '--output', '-#format=binpb'));
+  const descriptors = buf('build', '--exclude-source-info', '--output', '-#format=binpb');
+  files.set(DESCRIPTORS, descriptors);
+  if (process.argv.includes('--landed')) files.set(LANDED, descriptors);
   const commented = JSON.parse(buf('build', '--output', '-#format=json').toString());
   const encoder = new TextEncoder();
   for (const [name, text] of generateTypes(commented)) {

@@ -127,11 +127,15 @@ async function isAlive({ pid, started }: LockText): Promise<boolean> {
   return (await startOf(pid)) === started;
 }
 
-/** Field 22 of /proc/PID/stat, counted after the name in brackets; empty where there is no /proc. */
+/**
+ * When a process began: field 22 of /proc/PID/stat, counted after the name in brackets; empty where there is no /proc.
+ * One that has ended and waits for its parent to notice (state Z; for ever, under an init that does not) began never.
+ */
 async function startOf(pid: number): Promise<string> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? 'never' : (fields[19] ?? '');
   } catch {
     return '';
   }

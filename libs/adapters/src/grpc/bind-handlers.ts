@@ -6,7 +6,7 @@ import type {
   ServerWritableStream,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { OperationError, unimplemented } from '@heddle/core';
+import { invalidArgument, OperationError, unimplemented } from '@heddle/core';
 import type { CallContext, ContractName } from '@heddle/ports';
 import type { CallScopes } from './call-scope.ts';
 import { type Method, methodsOf, SERVICES } from './contracts.ts';
@@ -38,6 +38,43 @@ function bindMethod(method: Method, path: string, handler: unknown, scopes: Call
   return method.requestStream ? bindBidi(path, stream, scopes) : bindServer(path, stream, scopes);
 }
 
+/** Bytes that are no message of the method's type, in the place of the message. */
+class Undecodable {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    this.reason = reason;
+  }
+}
+
+/**
+ * A method's request decoder that never throws: grpc-js would answer INTERNAL without a detail, which tells a caller that the
+ * server is broken, while it is the request that is.
+ */
+export function tolerantDeserializer(method: Method): (bytes: Buffer) => object {
+  return (bytes) => {
+    try {
+      return method.requestDeserialize(bytes);
+    } catch (thrown) {
+      return new Undecodable(thrown);
+    }
+  };
+}
+
+function decoded(request: unknown, { method }: CallContext): object {
+  if (!(request instanceof Undecodable)) return request as object;
+  const { reason } = request;
+  const why = reason instanceof Error ? `: ${reason.message}` : '';
+  throw invalidArgument(`the request is no message that ${method} takes${why}`, { cause: reason });
+}
+
+async function* decodedEach(
+  requests: AsyncIterable<unknown>,
+  context: CallContext,
+): AsyncGenerator<object> {
+  for await (const request of requests) yield decoded(request, context);
+}
+
 const notBuilt = (path: string) =>
   unimplemented(`${path} is not built yet, or not by a service that this server runs`);
 
@@ -64,7 +101,7 @@ function bindUnary(
     Promise.resolve()
       .then(() => {
         context.signal.throwIfAborted();
-        return handler(call.request, context);
+        return handler(decoded(call.request, context), context);
       })
       .then(
         (response) => {
@@ -85,7 +122,8 @@ function bindServer(
   handler: StreamHandler,
   scopes: CallScopes,
 ): handleServerStreamingCall<object, object> {
-  return (call) => void pump(call, path, scopes, (context) => handler(call.request, context));
+  return (call) =>
+    void pump(call, path, scopes, (context) => handler(decoded(call.request, context), context));
 }
 
 function bindBidi(
@@ -96,7 +134,7 @@ function bindBidi(
   return (call) => {
     // Reading to the end must not close the side that we still write to.
     const requests = call.iterator({ destroyOnReturn: false });
-    void pump(call, path, scopes, (context) => handler(requests, context));
+    void pump(call, path, scopes, (context) => handler(decodedEach(requests, context), context));
   };
 }
 

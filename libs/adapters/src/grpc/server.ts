@@ -2,7 +2,7 @@ import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js
 import { OperationError } from '@heddle/core';
 import type { ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
-import { bindHandlers } from './bind-handlers.ts';
+import { bindHandlers, tolerantDeserializer } from './bind-handlers.ts';
 import { CallScopes } from './call-scope.ts';
 import { responseSerializer } from './chunk-writer.ts';
 import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';
@@ -66,7 +66,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       const methods = handlers[contract];
       if (methods === undefined || added.has(contract)) continue;
       added.add(contract);
-      server.addService(withChunkWriter(contract), bindHandlers(contract, methods, scopes));
+      server.addService(withOwnCodecs(contract), bindHandlers(contract, methods, scopes));
       health.setStatus(SERVICES[contract], 'SERVING');
     }
   };
@@ -93,7 +93,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 
 function withChunkWriter(contract: ContractName): ServiceDefinition {
   const methods = methodsOf(contract).map(([name, method]) => {
-    return [name, { ...method, responseSerialize: responseSerializer(method) }] as const;
+    const responseSerialize = responseSerializer(method);
+    const requestDeserialize = tolerantDeserializer(method);
+    return [name, { ...method, responseSerialize, requestDeserialize }] as const;
   });
   return Object.fromEntries(methods);
 }

@@ -15,7 +15,10 @@ export interface Contrast {
   readonly prompt: Prompt | null;
   /** Positions in the prompt's tokens. */
   readonly query: number;
-  /** Each 1 to 1024, at most `query`, disjoint. */
+  /**
+   * Each at most 1024 positions, up to `query`, disjoint, not both empty: one line may bring one side (a counterfactual
+   * prompt with its own query); a feature needs pairs on both sides.
+   */
   readonly positive: readonly number[];
   readonly negative: readonly number[];
 }
