@@ -17,8 +17,8 @@ import {
 } from './training-data.ts';
 
 /** Input and target of every sequence, as shard blobs. */
-export async function capture(fixed: TrainingBase): Promise<readonly BlobDigest[]> {
-  const { deps, context, request, settings, host } = fixed;
+export async function capture(base: TrainingBase): Promise<readonly BlobDigest[]> {
+  const { deps, context, request, settings, host } = base;
   const { signal } = context;
   const prompts = await deps.corpus(request.data);
   const tokens: Tokens[] = [];

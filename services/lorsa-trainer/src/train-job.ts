@@ -41,9 +41,9 @@ async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): P
   const settings = settingsFor(request, host);
   const engine = await deps.engine.report();
   const programs = programsFor(settings.config);
-  const fixed = { deps, context, request, host, settings, programs, engine };
+  const base = { deps, context, request, host, settings, programs, engine };
   const saved = await context.load();
-  const { training, state: first } = saved ? await takeUp(fixed, saved) : await begin(fixed);
+  const { training, state: first } = saved ? await takeUp(base, saved) : await begin(base);
 
   let state = first;
   let report: StepsReport | undefined;
@@ -60,9 +60,9 @@ async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): P
 type Started = { readonly training: Training; readonly state: TrainingState };
 
 /** Captures the activations, keeps them as blobs, initialises, and saves that as the checkpoint of step 0. */
-async function begin(fixed: TrainingBase): Promise<Started> {
-  const { deps, context, request, settings, engine, host } = fixed;
-  const shards = await capture(fixed);
+async function begin(base: TrainingBase): Promise<Started> {
+  const { deps, context, request, settings, engine, host } = base;
+  const shards = await capture(base);
   const all = split(await readShards(context, shards));
   const norms = measureNorms(all.train);
   const data = scaled(all, norms);
@@ -72,7 +72,7 @@ async function begin(fixed: TrainingBase): Promise<Started> {
     threads: engine.threads,
     shards,
   };
-  const training: Training = { ...fixed, data, manifest };
+  const training: Training = { ...base, data, manifest };
   const rng = new Rng(request.seed);
   const count = Math.min(settings.batch, data.train.x.shape[0] ?? 0);
   const sample = taken(
@@ -87,7 +87,7 @@ async function begin(fixed: TrainingBase): Promise<Started> {
     sample,
     rng,
     evaluate: async (candidate, keep) => {
-      const plan = planEvaluation(settings, fixed.programs.evaluate, candidate, sample, keep);
+      const plan = planEvaluation(settings, base.programs.evaluate, candidate, sample, keep);
       const [outputs] = await deps.engine.run(plan, { signal: context.signal });
       return outputs ?? {};
     },
@@ -98,8 +98,8 @@ async function begin(fixed: TrainingBase): Promise<Started> {
 }
 
 /** Goes on from a checkpoint. Errors: `data_loss` when it belongs to another request or its shards are gone. */
-async function takeUp(fixed: TrainingBase, saved: Snapshot): Promise<Started> {
-  const { context, request, engine } = fixed;
+async function takeUp(base: TrainingBase, saved: Snapshot): Promise<Started> {
+  const { context, request, engine } = base;
   const { state, manifest } = decodeTrainingState(saved.bytes);
   if (manifest.request !== digestOf(canonicalJson(request))) {
     throw dataLoss('the checkpoint belongs to another request');
@@ -111,7 +111,7 @@ async function takeUp(fixed: TrainingBase, saved: Snapshot): Promise<Started> {
     });
   }
   const all = split(await readShards(context, manifest.shards as BlobDigest[]));
-  const training: Training = { ...fixed, data: scaled(all, state.norms), manifest };
+  const training: Training = { ...base, data: scaled(all, state.norms), manifest };
   return { training, state };
 }
 
@@ -150,7 +150,7 @@ function publish(training: Training, state: TrainingState, report: StepsReport):
     done: state.step,
     total: settings.steps,
     unit: 'steps',
-    message: `FVU ${fvu.toTrainingBase(4)}, L0 ${l0.toTrainingBase(1)}, dead ${dead}`,
+    message: `FVU ${fvu.toFixed(4)}, L0 ${l0.toFixed(1)}, dead ${dead}`,
     figures: {
       loss: report.loss,
       fvu,
