@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { OperationError, resourceExhausted } from '@heddle/core';
 import {
   type CallContext,
@@ -267,4 +268,18 @@ test('a drain tells calls that are over the grace period to stop', async () => {
   assert.equal((await slow).code, 'unavailable');
   assert.deepEqual(await obedient, { job: null });
   channel.close();
+});
+
+test('a request that is no message of its type is invalid_argument, and the server goes on', async () => {
+  const handlers: ContractHandlers = { jobs: { Get: async () => ({ job: { id: 'j' } }) } };
+  await withServer(handlers, async ({ clients }, { port }) => {
+    const raw = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    const damaged = Buffer.from([0x0f]); // there is no wire type 7
+    const pass = (bytes: Buffer) => bytes;
+    const { promise, resolve } = Promise.withResolvers<ServiceError | null>();
+    raw.makeUnaryRequest('/heddle.jobs.v1.JobsService/Get', pass, pass, damaged, resolve);
+    assert.equal((await promise)?.code, status.INVALID_ARGUMENT);
+    raw.close();
+    assert.equal((await clients.jobs.Get({})).job?.id, 'j');
+  });
 });

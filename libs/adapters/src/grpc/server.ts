@@ -91,7 +91,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   };
 }
 
-function withChunkWriter(contract: ContractName): ServiceDefinition {
+/** The contract's methods with chunks that are written in place, and requests that may be no message at all. */
+function withOwnCodecs(contract: ContractName): ServiceDefinition {
   const methods = methodsOf(contract).map(([name, method]) => {
     const responseSerialize = responseSerializer(method);
     const requestDeserialize = tolerantDeserializer(method);
