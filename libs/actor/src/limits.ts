@@ -26,6 +26,8 @@ export const JOB_LIMITS = {
   journalDownDelayMs: 2_000,
   /** How often a running task looks whether it was cancelled or paused by another process: the stated bound. */
   stopCheckMs: 1_000,
+  /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */
+  stuckAfterMs: 300_000,
   /** What a lost effect can delay a job by (a crash between append and enqueue). */
   reconcileEveryMs: 30_000,
   /** Unreferenced blobs younger than this may be about to be committed. */

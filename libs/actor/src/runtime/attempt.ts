@@ -21,6 +21,7 @@ export interface AttemptPorts {
   readonly log: Log;
   readonly meters: JobMeters;
   readonly versions: Readonly<Record<string, Json>>;
+  readonly onStuck: (job: string, why: string) => void;
 }
 
 export interface AttemptOptions {
@@ -91,7 +92,13 @@ export class Attempt {
     const { ports, limits, delivery, claim, onLease } = this.options;
     const { actors, clock } = ports;
     const { ackWaitMs } = limits;
-    const lease = new Lease({ actors, clock, delivery, message, claim, ackWaitMs });
+    const { job, task } = message;
+    const onStuck = (reason: StopReason): void => {
+      const why = `task ${task} was told to stop (${reason}) and computes on`;
+      this.log.error(why, { job });
+      ports.onStuck(job, why);
+    };
+    const lease = new Lease({ actors, clock, delivery, message, claim, ackWaitMs, onStuck });
     onLease(lease);
     const kept = lease.keep();
     try {

@@ -188,6 +188,23 @@ test('cancel by another replica reaches a running task within the stated bound',
   assert.ok(stoppedMs - askedMs <= 1_000, `${stoppedMs - askedMs} ms`);
 });
 
+test('a task that computes on long after it was told to stop is reported once, with the reason', async () => {
+  const world = new World();
+  const reports: string[] = [];
+  const hanging = kindOf(() => new Promise(() => undefined));
+  const onStuck = (job: string, why: string): number => reports.push(`${job}: ${why}`);
+  const runtime = await world.started([hanging], { onStuck });
+  const { id } = await runtime.submit('test.kind', {});
+  await world.clock.advance(1_000);
+  await runtime.cancel(id);
+
+  await world.clock.advance(290_000);
+  assert.deepEqual(reports, []);
+  await world.clock.advance(600_000);
+
+  assert.deepEqual(reports, [`${id}: task 0 was told to stop (ended) and computes on`]);
+});
+
 test('pause saves at once and resume goes on from there, no step twice', async () => {
   const world = new World();
   let steps = 0;

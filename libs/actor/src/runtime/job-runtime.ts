@@ -49,6 +49,11 @@ export interface JobRuntimeOptions {
   readonly budgetMax?: Partial<Estimate>;
   /** Blobs that something other than a job keeps from `gc`. */
   readonly roots?: () => Promise<readonly BlobDigest[]>;
+  /**
+   * A task was told to stop minutes ago and computes on: native code that hangs. A service ends its process here, with
+   * the reason; the jobs go on elsewhere or after the next start. Absent, it is only logged.
+   */
+  readonly onStuck?: (job: string, why: string) => void;
   /** Source of names nobody else has; a simulation gives its own. */
   readonly newName?: () => string;
 }
@@ -108,7 +113,8 @@ export class JobRuntime {
     const kinds = (): readonly string[] => [...this.kinds.keys()];
     this.reconciler = new Reconciler({ actors, queue, clock, log, meters, kinds });
     const versions = options.versions ?? {};
-    const ports = { actors, blobs, clock, events, log, meters, versions };
+    const onStuck = options.onStuck ?? (() => undefined);
+    const ports = { actors, blobs, clock, events, log, meters, versions, onStuck };
     this.workers = new Workers({ ports, queue, worker: this.newName() });
   }
 

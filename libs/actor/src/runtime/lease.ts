@@ -12,6 +12,8 @@ export interface LeaseOptions {
   readonly message: TaskMessage;
   readonly claim: string;
   readonly ackWaitMs: number;
+  /** The task was told to stop long ago and computes on. */
+  readonly onStuck: (reason: StopReason) => void;
 }
 
 /**
@@ -24,6 +26,7 @@ export class Lease {
   private readonly closer = new AbortController();
   private readonly unsubscribe: () => void;
   private why: StopReason | undefined;
+  private stuckMs = Number.POSITIVE_INFINITY;
 
   constructor(options: LeaseOptions) {
     this.options = options;
@@ -41,6 +44,7 @@ export class Lease {
   stop(reason: StopReason): void {
     if (this.why !== undefined) return;
     this.why = reason;
+    this.stuckMs = this.options.clock.monotonic() + JOB_LIMITS.stuckAfterMs;
     this.aborter.abort(stopped(reason));
   }
 
@@ -65,6 +69,10 @@ export class Lease {
       // Unheard for a whole ack wait: the queue has given the task away by now.
       if (clock.monotonic() - beatenMs > ackWaitMs) this.stop('lost');
       await this.look();
+      if (this.why !== undefined && clock.monotonic() >= this.stuckMs) {
+        this.stuckMs = Number.POSITIVE_INFINITY;
+        this.options.onStuck(this.why);
+      }
     }
   }
 
