@@ -1,4 +1,16 @@
 export { connect, type Heddle } from './connect.ts';
+export {
+  type CapturedPrompts,
+  HostAccess,
+  type HostAccessDeps,
+  type PromptJson,
+  promptJson,
+  type TargetJson,
+  type TokenizeJson,
+  targetJson,
+  type WeightReader,
+  type WeightStore,
+} from './host-access.ts';
 export { hasEnded, type Outcome } from './jobs.ts';
 export { IMPORT_TIMEOUT_MS } from './limits.ts';
 export type { AppliedLorsa, CollectedRun, RunItem, StreamOptions } from './tensors.ts';

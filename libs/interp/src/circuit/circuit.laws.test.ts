@@ -328,14 +328,14 @@ test('a head without full column rank is refused by name', () => {
   assert.throws(() => headBasis(new ProcessedHost(model), 1, 2), /head 1\.2: .*full column rank/);
 });
 
-test('a position outside of the prompt and a token outside of the vocabulary are refused by field', () => {
+test('a position outside of the prompt and a token outside of the vocabulary are refused by field, for both objectives', () => {
   const { run } = runs[0];
-  assert.throws(() => traceAccpp(run, { ...question(run, 'logit'), position: 8 }), {
-    field: 'position',
-  });
-  assert.throws(() => traceAccpp(run, { ...question(run, 'logit'), targets: [11] }), {
-    field: 'targets',
-  });
+  for (const objective of ['logit', 'probability'] as const) {
+    const asked = question(run, objective);
+    assert.throws(() => traceAccpp(run, { ...asked, position: 8 }), { field: 'position' });
+    assert.throws(() => traceAccpp(run, { ...asked, targets: [11] }), { field: 'targets' });
+    assert.throws(() => traceAccpp(run, { ...asked, versus: [-1] }), { field: 'targets' });
+  }
 });
 
 test('a trace in steps pauses before each side of each firing, and gives the same graph', () => {

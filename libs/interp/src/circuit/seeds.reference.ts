@@ -51,6 +51,7 @@ function finalShares(run: HostRun, position: number): SeedSource[] {
 
 export function seedsOf(run: HostRun, question: Question): Seeding {
   const unembedding = new FoldedUnembedding(run.host);
+  for (const token of [...question.targets, ...question.versus]) unembedding.requireToken(token);
   const shares = finalShares(run, question.position);
   const logits = rowOf(present(run.activations.logits, 'capture of the logits'), question.position);
   return question.objective === 'logit'

@@ -25,6 +25,7 @@ export type {
 } from './host-weights.ts';
 export { PATTERN_TOLERANCE, SUM_TOLERANCE, TWIN_TOKENS_MAX } from './limits.ts';
 export { type BeforeNorm, ProcessedHost, type ProcessedLayer } from './processed-host.ts';
+export { type HostScope, readHost } from './read-host.ts';
 export { rotated } from './rotary.ts';
 export {
   TINY_KINDS,

@@ -28,14 +28,18 @@ export class FoldedUnembedding {
     }
   }
 
+  /** Refuses a token outside of the vocabulary. */
+  requireToken(token: number): void {
+    if (Number.isInteger(token) && token >= 0 && token < this.d_vocab) return;
+    throw invalidArgument(`token ${token} is outside of the vocabulary of ${this.d_vocab}`, {
+      field: 'targets',
+      details: { token, limit: this.d_vocab - 1 },
+    });
+  }
+
   /** A word's direction in the normalised residual stream, `[d_model]`: its logit is the product, plus b_U. */
   direction(token: number): Float64Array {
-    if (!Number.isInteger(token) || token < 0 || token >= this.d_vocab) {
-      throw invalidArgument(`token ${token} is outside of the vocabulary of ${this.d_vocab}`, {
-        field: 'targets',
-        details: { token, limit: this.d_vocab },
-      });
-    }
+    this.requireToken(token);
     const at = token * this.d_model;
     return this.gain.map((gain, i) => gain * this.rows[at + i]);
   }

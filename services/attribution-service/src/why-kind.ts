@@ -1,0 +1,100 @@
+import type { JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
+import type { HostAccess } from '@heddle/client';
+import { invalidArgument } from '@heddle/core';
+import { whyLogit, whyScore } from '@heddle/interp/attribution';
+import {
+  activationsFromHooks,
+  type CaptureScope,
+  HostRun,
+  hooksOf,
+  requireTwinLength,
+} from '@heddle/interp/host';
+import { encodeOutcome, type Metrics } from '@heddle/ports';
+import type { ModelInfo } from '@heddle/ports/proto/activation';
+import { logitReport, type Report, scoreReport } from './compute.ts';
+import type { WhyRequest } from './why-request.ts';
+
+export interface WhyDeps {
+  readonly hosts: HostAccess;
+  readonly metrics: Metrics;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** The kind `attribution.why`: one capture, one exact sum. */
+export function whyKind(deps: WhyDeps): JobKind {
+  return {
+    kind: 'attribution.why',
+    split: () => [{ input: null }],
+    run: (task, context) => runWhy(deps, task, context),
+  };
+}
+
+async function runWhy(deps: WhyDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
+  const started = context.clock.monotonic();
+  const { hosts, metrics, versions } = deps;
+  const request = task.request as unknown as WhyRequest;
+  const { signal } = context;
+  const info = await hosts.describe(request.model, signal);
+  const tokens = await hosts.tokenize(request.model, request.prompt, request.options, signal);
+  requireTwinLength(tokens.length);
+  const scope = scopeOf(request, info);
+  const weights = { layers: scope.layers, logits: scope.logits ?? false };
+  const host = await hosts.host(info, weights, { signal, pulse: () => context.pulse() });
+  const captured = await hosts.capture(request.model, [tokens], hooksOf(host.shape, scope), signal);
+  const values = activationsFromHooks(host.shape, scope, tokens, (hook) => captured.value(0, hook));
+  await context.pulse();
+  const report = await answer(deps, request, new HostRun(host, values), signal);
+  metrics.add('attribution_service_sums_total', 1, { outcome: report.holds ? 'holds' : 'fails' });
+  const named = { model: info.name, model_digest: info.digest, tokens: [...tokens] };
+  const bytes = new TextEncoder().encode(JSON.stringify({ ...named, ...(report.all as object) }));
+  const { digest } = await context.blobs.put(bytes);
+  metrics.observe(
+    'attribution_service_attribution_seconds',
+    (context.clock.monotonic() - started) / 1000,
+    { question: request.question.kind },
+  );
+  const artifact = { name: 'sources.json', digest, bytes: bytes.byteLength };
+  return {
+    bytes: encodeOutcome({
+      summary: { ...named, ...report.summary },
+      artifacts: [{ ...artifact, mediaType: 'application/json' }],
+    }),
+    references: [digest],
+    provenance: {
+      model: info.name,
+      model_digest: info.digest,
+      precision: 'fp64 over a capture in fp32',
+      provider: captured.provenance?.provider ?? '',
+      versions,
+    },
+  };
+}
+
+/** What the question reads, after the head is known to exist. */
+function scopeOf({ question }: WhyRequest, info: ModelInfo): CaptureScope {
+  if (question.kind === 'logit') return { layers: info.n_layers, logits: true };
+  const bounds = [
+    ['layer', question.layer, info.n_layers],
+    ['head', question.head, info.n_heads],
+  ] as const;
+  for (const [name, value, count] of bounds) {
+    if (value < count) continue;
+    throw invalidArgument(`score.head.${name} is ${value}; the model has ${count}, from 0`, {
+      field: `score.head.${name}`,
+      details: { limit: count - 1 },
+    });
+  }
+  return { layers: question.layer + 1, scoresOf: question.layer };
+}
+
+async function answer(
+  { hosts }: WhyDeps,
+  { model, question }: WhyRequest,
+  run: HostRun,
+  signal: AbortSignal,
+): Promise<Report> {
+  if (question.kind === 'score') return scoreReport(whyScore(run, question));
+  const token =
+    question.token && (await hosts.target(model, question.token, 'logit.token', signal));
+  return logitReport(whyLogit(run, { token, position: question.position ?? run.length - 1 }));
+}

@@ -1,0 +1,92 @@
+import type { Json } from '@heddle/core';
+import {
+  accppSteps,
+  type BasisOf,
+  type Question,
+  sadSteps,
+  type Trace,
+} from '@heddle/interp/circuit';
+import type { HostRun } from '@heddle/interp/host';
+import { EDGES_SHOWN } from './limits.ts';
+import type { TraceRequest } from './trace-request.ts';
+
+/** The trace that a request asks for, in steps. */
+export function traceSteps(
+  run: HostRun,
+  question: Question,
+  { method, threshold }: Pick<TraceRequest, 'method' | 'threshold'>,
+  basisOf: BasisOf,
+): Generator<number, Trace> {
+  if (method === 'sad') return sadSteps(run, question, threshold ? { firing: threshold } : {});
+  return accppSteps(run, question, { threshold: threshold ?? 'dynamic' }, basisOf);
+}
+
+/** One graph as the file has it. */
+export type GraphJson = {
+  readonly prompt: number;
+  readonly tokens: readonly number[];
+  readonly method: 'accpp' | 'sad';
+  readonly objective: 'probability' | 'logit';
+  readonly position: number;
+  readonly targets: readonly number[];
+  readonly versus: readonly number[];
+  readonly value: number;
+  readonly sum: number;
+  readonly residual: number;
+  readonly terms_abs_sum: number;
+  readonly unexplained: readonly string[];
+  readonly nodes: readonly Json[];
+  readonly edges: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly side: string;
+    readonly weight: number;
+    readonly singular_vectors: readonly number[];
+  }[];
+};
+
+export function graphJson(
+  prompt: number,
+  tokens: readonly number[],
+  question: Question,
+  method: 'accpp' | 'sad',
+  { graph, seeding, unexplained }: Trace,
+): GraphJson {
+  const { targets, versus, objective, position } = question;
+  const { value, sum, termsAbsSum } = seeding;
+  return {
+    prompt,
+    tokens,
+    method,
+    objective,
+    position,
+    targets,
+    versus,
+    value,
+    sum,
+    residual: value - sum,
+    terms_abs_sum: termsAbsSum,
+    unexplained,
+    nodes: graph.nodes.map((node) => ({ ...node })),
+    edges: graph.edges.map((edge) => ({ ...edge })),
+  };
+}
+
+/** A graph in a line of the summary: counts, and the strongest edges. */
+export function graphSummary(graph: GraphJson) {
+  const { nodes, edges, method: _, unexplained, targets, versus, ...rest } = graph;
+  const strongest = edges
+    .toSorted((a, b) => Math.abs(b.weight) - Math.abs(a.weight))
+    .slice(0, EDGES_SHOWN)
+    .map(({ from, to, side, weight }) => ({ from, to, side, weight }));
+  return {
+    ...rest,
+    target: targets[0] ?? null,
+    targets,
+    versus,
+    nodes: nodes.length,
+    edges: edges.length,
+    unexplained: unexplained.length,
+    strongest,
+  };
+}

@@ -1,0 +1,174 @@
+import type { JobKind, Task, TaskContext, TaskOutput, TaskResult } from '@heddle/actor';
+import type { HostAccess } from '@heddle/client';
+import { invalidArgument, type Json } from '@heddle/core';
+import { type BasisOf, basisCache, type Question } from '@heddle/interp/circuit';
+import {
+  activationsFromHooks,
+  HostRun,
+  hooksOf,
+  type ProcessedHost,
+  requireTwinLength,
+} from '@heddle/interp/host';
+import { topk } from '@heddle/linalg';
+import { encodeOutcome, type Metrics } from '@heddle/ports';
+import { type GraphJson, graphJson, graphSummary, traceSteps } from './compute.ts';
+import { GRAPHS_SHOWN, TASKS_MAX } from './limits.ts';
+import { itemCount, type TraceItem, type TraceRequest, traceItems } from './trace-request.ts';
+
+export interface TraceDeps {
+  readonly hosts: HostAccess;
+  readonly metrics: Metrics;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+type Range = { readonly from: number; readonly to: number };
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** The kind `circuit.trace`: prompts in tasks of equal size, their graphs put together in the order of the prompts. */
+export function traceKind(deps: TraceDeps): JobKind {
+  return {
+    kind: 'circuit.trace',
+    limits: { concurrency: 1 },
+    split: (request) => split(request as unknown as TraceRequest),
+    run: (task, context) => runTask(deps, task, context),
+    reduce: (task, results, context) => reduce(deps, task, results, context),
+  };
+}
+
+function split(request: TraceRequest): { input: Range }[] {
+  const count = itemCount(request);
+  const size = Math.ceil(count / TASKS_MAX);
+  return Array.from({ length: Math.ceil(count / size) }, (_, i) => ({
+    input: { from: i * size, to: Math.min(count, (i + 1) * size) },
+  }));
+}
+
+interface Tracing {
+  readonly deps: TraceDeps;
+  readonly request: TraceRequest;
+  readonly host: ProcessedHost;
+  readonly context: TaskContext;
+  basisOf: BasisOf | undefined;
+}
+
+async function runTask(deps: TraceDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
+  const request = task.request as unknown as TraceRequest;
+  const { from, to } = task.input as unknown as Range;
+  const { signal } = context;
+  const info = await deps.hosts.describe(request.model, signal);
+  const scope = { layers: info.n_layers, logits: true };
+  const host = await deps.hosts.host(info, scope, { signal, pulse: () => context.pulse() });
+  const tracing: Tracing = { deps, request, host, context, basisOf: undefined };
+  const graphs: GraphJson[] = [];
+  for (const [i, item] of traceItems(request, from, to).entries()) {
+    graphs.push(await traceOne(tracing, item, from + i));
+  }
+  return {
+    bytes: encoder.encode(JSON.stringify(graphs)),
+    provenance: {
+      model: info.name,
+      model_digest: info.digest,
+      precision: 'fp64 over a capture in fp32',
+      versions: deps.versions,
+    },
+  };
+}
+
+async function traceOne(tracing: Tracing, item: TraceItem, prompt: number): Promise<GraphJson> {
+  const { deps, request, host, context } = tracing;
+  const { signal } = context;
+  const tokens = await deps.hosts.tokenize(request.model, item.prompt, request.options, signal);
+  requireTwinLength(tokens.length, `prompts[${prompt}]`);
+  const position = request.position ?? tokens.length - 1;
+  if (position >= tokens.length) {
+    throw invalidArgument(`position is ${position}; prompt ${prompt} has ${tokens.length} tokens`, {
+      field: 'position',
+      details: { limit: tokens.length - 1 },
+    });
+  }
+  const scope = { layers: host.shape.n_layers, logits: true };
+  const hooks = hooksOf(host.shape, scope);
+  const captured = await deps.hosts.capture(request.model, [tokens], hooks, signal);
+  const values = activationsFromHooks(host.shape, scope, tokens, (hook) => captured.value(0, hook));
+  const started = context.clock.monotonic();
+  const run = new HostRun(host, values);
+  const question = await questionOf(tracing, item, run, position);
+  tracing.basisOf ??= basisCache(run);
+  const steps = traceSteps(run, question, request, tracing.basisOf);
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) {
+    context.progress({
+      done: prompt,
+      total: itemCount(request),
+      unit: 'prompts',
+      message: `firing ${step.value}`,
+    });
+    await context.pulse();
+  }
+  const { method } = request;
+  const seconds = (context.clock.monotonic() - started) / 1000;
+  const graph = graphJson(prompt, tokens, question, method, step.value);
+  deps.metrics.observe('circuit_tracer_trace_seconds', seconds, { method });
+  deps.metrics.add('circuit_tracer_nodes_total', graph.nodes.length, { method });
+  deps.metrics.add('circuit_tracer_unexplained_firings_total', graph.unexplained.length, {
+    method,
+  });
+  return graph;
+}
+
+async function questionOf(
+  { deps, request, context }: Tracing,
+  item: TraceItem,
+  run: HostRun,
+  position: number,
+): Promise<Question> {
+  const ids = async (field: 'targets' | 'versus') => {
+    const out: number[] = [];
+    for (const [i, target] of item[field].entries()) {
+      const name = `${field}[${i}]`;
+      out.push(await deps.hosts.target(request.model, target, name, context.signal));
+    }
+    return out;
+  };
+  const targets = await ids('targets');
+  if (targets.length === 0) {
+    const { data = new Float64Array(0), cols = 0 } = run.activations.logits ?? {};
+    const logits = data.subarray(position * cols, (position + 1) * cols);
+    targets.push(topk(logits, 1, 'logits').indices[0] ?? 0);
+  }
+  return { targets, versus: await ids('versus'), objective: request.objective, position };
+}
+
+async function reduce(
+  deps: TraceDeps,
+  task: Task,
+  results: readonly TaskResult[],
+  context: TaskContext,
+): Promise<TaskOutput> {
+  const request = task.request as unknown as TraceRequest;
+  const graphs: GraphJson[] = [];
+  for (const { blob } of results) {
+    graphs.push(...(JSON.parse(decoder.decode(await context.blobs.read(blob))) as GraphJson[]));
+  }
+  const provenance = results[0]?.provenance ?? {};
+  const [only] = graphs;
+  const file = graphs.length === 1 ? only : { graphs };
+  const bytes = encoder.encode(JSON.stringify({ provenance, ...file }));
+  const { digest } = await context.blobs.put(bytes);
+  const summary: Record<string, Json> = {
+    model: provenance['model'] ?? request.model,
+    method: request.method,
+    count: graphs.length,
+    graphs: graphs.slice(0, GRAPHS_SHOWN).map((graph) => graphSummary(graph) as unknown as Json),
+  };
+  const artifact = { name: 'graph.json', digest, bytes: bytes.byteLength };
+  return {
+    bytes: encodeOutcome({
+      summary,
+      artifacts: [{ ...artifact, mediaType: 'application/json' }],
+    }),
+    references: [digest],
+    provenance: { ...provenance, versions: deps.versions },
+  };
+}
