@@ -130,6 +130,7 @@ async function openStores(
   const sqlite = openSqlite(join(dataDirectory, 'heddle.sqlite'), {
     clock,
     bytesMax: config.journalBytesMax,
+    soleOwner: true, // the data lock says so: who held messages was killed, and its jobs go on at once
   });
   const { journal, queue } = sqlite;
   const blobs = await DirectoryBlobs.open(join(dataDirectory, 'blobs'), {

@@ -1,5 +1,6 @@
 import type { JobView, ViewStatus } from '@heddle/actor';
-import type { Json } from '@heddle/core';
+import { toDetail } from '@heddle/adapters/grpc';
+import { type Json, OperationError } from '@heddle/core';
 import type { Init, JobArtifact } from '@heddle/ports';
 import type { Artifact, Job, JobState, Provenance } from '@heddle/ports/proto/common';
 
@@ -40,10 +41,7 @@ export function jobMessage(view: JobView): Init<Job> {
     created_ms: view.createdMs,
     updated_ms: view.updatedMs,
     ended_ms: view.finishedMs,
-    error:
-      error === undefined
-        ? null
-        : { code: error.code, message: error.message, field: error.field ?? '' },
+    error: error === undefined ? null : toDetail(new OperationError(error), error.message),
     client_key: view.key,
     request_json: request.slice(0, REQUEST_CHARACTERS_MAX),
     request_truncated: request.length > REQUEST_CHARACTERS_MAX,

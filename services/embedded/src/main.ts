@@ -3,13 +3,17 @@
  * up in this process. Services and adapters are loaded only when something is brought up.
  */
 
-import { type ClusterHost, heddleCommand } from '@heddle/cli';
+import { enableCompileCache } from 'node:module';
+import type { ClusterHost } from '@heddle/cli';
 import { findOwner } from './data-lock.ts';
 import { parentGone } from './orphan.ts';
 import { processIo } from './process-io.ts';
 
 /** Without the process that started us nobody waits for a result: stop soon, whatever still hangs. */
 const ORPHAN_MS = 25_000;
+
+// Stripped types and bytecode, kept between commands: a third of a second less before each. No cache, no harm.
+enableCompileCache();
 
 const host: ClusterHost = {
   findOwner,
@@ -23,5 +27,6 @@ const host: ClusterHost = {
 };
 
 void parentGone().then(() => setTimeout(() => process.exit(1), ORPHAN_MS).unref());
+const { heddleCommand } = await import('@heddle/cli');
 process.exitCode = await heddleCommand(process.argv.slice(2), processIo, host);
 process.channel?.unref();

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { ServiceDefinition } from '@grpc/grpc-js';
+import { logVerbosity, type ServiceDefinition, setLogVerbosity } from '@grpc/grpc-js';
 import {
   loadFileDescriptorSetFromBuffer,
   type MethodDefinition,
@@ -7,6 +7,9 @@ import {
 } from '@grpc/proto-loader';
 import { present } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
+
+// grpc-js would write to stderr by itself (a port that is taken, a lost connection); every failure reaches a caller anyway.
+setLogVerbosity(logVerbosity.NONE);
 
 /** Full names of the contracts' services in proto/. */
 export const SERVICES: Readonly<Record<ContractName, string>> = {
