@@ -11,6 +11,9 @@ export const CONFIG_MAX = {
   n_ctx: 16_777_216,
 } as const;
 
+/** Nesting of a config.json: files in use nest three deep. Deeper JSON is an attack on the stack. */
+export const CONFIG_DEPTH_MAX = 32;
+
 /** Characters of a config.json or of a shard index: the largest published index (a thousand shards) has 6 MB. */
 export const JSON_CHARS_MAX = 16 * 1024 * 1024;
 
@@ -31,3 +34,6 @@ export const QUERY_BLOCKS_MAX = 64;
 
 /** Interventions of one request: each is folded into feeds on the host. */
 export const INTERVENTIONS_MAX = 100_000;
+
+/** Files that one shard index may name: the largest published checkpoints have under two hundred. */
+export const SHARDS_MAX = 4096;

@@ -108,6 +108,34 @@ for (const name of GOLDEN_MODELS) {
   });
 }
 
+test('attention in query blocks agrees with transformers in fp32', async () => {
+  for (const name of ['gpt2', 'llama3', 'neox-parallel']) {
+    const golden = await openGolden(name);
+    const { model, prompts } = golden;
+    const hooks = hooksOf(golden).filter((hook) => !/attn_scores|pattern/.test(hook));
+    const plan = planForward(model, { hooks });
+    const steps = plan.steps.map((step) =>
+      step.segment.kind === 'block'
+        ? { ...step, request: { ...step.request, queryBlocks: 2 } }
+        : step,
+    );
+    const tokens = padTokens(
+      model.config,
+      prompts.map((prompt) => prompt.tokens),
+    );
+
+    const values = await runPlan(engine, model, { ...plan, steps }, { tokens });
+
+    prompts.forEach((prompt, i) => {
+      const at = unbatch(golden, values, true, i);
+      for (const hook of hooks) {
+        const { error, text } = difference(at(hook), prompt.values.get(hook) as Tensor);
+        assert.ok(error <= TOLERANCE_FP32, `${name} ${hook}: ${text}`);
+      }
+    });
+  }
+});
+
 after(() => {
   const short = (x: number) => (x === 0 ? '0' : x.toExponential(0));
   const rows = [...table].map(([hook, row]) => {

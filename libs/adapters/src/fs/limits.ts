@@ -5,3 +5,6 @@ export const BLOB_LIMITS = {
   /** A temporary file untouched this long was left by a process that died. */
   temporaryAgeMs: 3_600_000,
 } as const;
+
+/** Entries of one model folder: a sharded checkpoint has hundreds of files, a home directory given by mistake has more. */
+export const FOLDER_ENTRIES_MAX = 10_000;

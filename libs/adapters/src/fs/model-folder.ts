@@ -10,9 +10,7 @@ import {
   unimplemented,
 } from '@heddle/core';
 import type { Hub, ModelFolder, RandomAccessFile } from '@heddle/ports';
-
-/** Files of one model folder: a sharded checkpoint has hundreds, a home directory given by mistake has more. */
-const FILES_MAX = 10_000;
+import { FOLDER_ENTRIES_MAX } from './limits.ts';
 
 export interface FolderHubOptions {
   /** Real folders under which a reference may lie; `any` for a user's own command line, never for remote clients. */
@@ -43,10 +41,10 @@ export function folderHub({ roots }: FolderHubOptions): Hub {
 export async function openModelFolder(folder: string): Promise<ModelFolder> {
   const path = await realFolder(folder);
   const files = await readdir(path);
-  if (files.length > FILES_MAX) {
+  if (files.length > FOLDER_ENTRIES_MAX) {
     throw invalidArgument(`${path}: ${files.length} entries; a model's folder has fewer`, {
       field: 'model',
-      details: { limit: FILES_MAX },
+      details: { limit: FOLDER_ENTRIES_MAX },
     });
   }
   return {

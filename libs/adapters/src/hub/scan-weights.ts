@@ -3,9 +3,7 @@ import { invalidArgument } from '@heddle/core';
 import type { SafetensorsHeader, TensorEntry } from '@heddle/formats';
 import { firstNonFinite, type StoredWeight } from '@heddle/models';
 import type { ModelFolder, RandomAccessFile } from '@heddle/ports';
-
-/** Bytes read at once: large enough for the disk, small enough that other work gets its turn. A multiple of every element. */
-const PIECE_BYTES = 4 * 1024 * 1024;
+import { PIECE_BYTES } from './limits.ts';
 
 export interface WeightScan {
   /** SHA-256, hex, of each whole file, by name. */

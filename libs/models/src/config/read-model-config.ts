@@ -1,5 +1,5 @@
 import { invalidArgument } from '@heddle/core';
-import { CONFIG_MAX } from '../limits.ts';
+import { CONFIG_DEPTH_MAX, CONFIG_MAX } from '../limits.ts';
 import { ConfigReader } from './config-reader.ts';
 import type { FieldTable } from './field-table.ts';
 import { GPT_NEOX_FIELDS } from './fields/gpt-neox.ts';
@@ -42,6 +42,12 @@ export function readModelConfig(file: string, json: unknown): ReadConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw invalidArgument(`${file}: not a JSON object`, { field: 'model', details: { file } });
   }
+  if (nestsDeeper(json, CONFIG_DEPTH_MAX)) {
+    throw invalidArgument(`${file}: nests deeper than ${CONFIG_DEPTH_MAX} levels`, {
+      field: 'model',
+      details: { file, limit: CONFIG_DEPTH_MAX },
+    });
+  }
   const reader = new ConfigReader(file, json as Record<string, unknown>);
   const type = reader.raw('model_type');
   if (!FAMILIES.includes(type as Family)) {
@@ -50,6 +56,17 @@ export function readModelConfig(file: string, json: unknown): ReadConfig {
   const family = type as Family;
   const ignored = reader.check(FIELD_TABLES[family]);
   return { config: READERS[family](reader), ignored };
+}
+
+/** Level by level, without recursion: comparing and printing values are recursive, and a deep one would end the stack. */
+function nestsDeeper(json: unknown, levels: number): boolean {
+  const isNested = (value: unknown) => typeof value === 'object' && value !== null;
+  let level = [json];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > levels) return true;
+    level = level.flatMap((value) => Object.values(value as object).filter(isNested));
+  }
+  return false;
 }
 
 const READERS: Readonly<Record<Family, (r: ConfigReader) => ModelConfig>> = {

@@ -1,7 +1,5 @@
 import { invalidArgument, type OperationError } from '@heddle/core';
-
-/** Files that one index may name: the largest published checkpoints have under two hundred. */
-const SHARDS_MAX = 4096;
+import { SHARDS_MAX } from '../limits.ts';
 
 /**
  * *The files of a sharded checkpoint*, from `model.safetensors.index.json`, sorted. A name is a plain file name of the same
