@@ -12,7 +12,7 @@ import { openSqlite } from '@heddle/adapters/sqlite';
 import { loadTokenizer } from '@heddle/adapters/tokenizers';
 import type { BringUpOptions, LocalCluster } from '@heddle/cli';
 import { OperationError } from '@heddle/core';
-import type { Log } from '@heddle/ports';
+import type { Clients, Log } from '@heddle/ports';
 import type { Config } from './config.ts';
 import { DataLock } from './data-lock.ts';
 import { jobHandlers } from './job-handlers.ts';
@@ -119,6 +119,22 @@ interface Opened {
   readonly server: RunningServer;
 }
 
+/** Clients of every contract: on this server, or where the configuration says that it is answered. */
+function openPeers(
+  own: string,
+  elsewhere: Config['peers'],
+): { readonly clients: Clients; close(): void } {
+  const here = openChannel(own);
+  const others = [...elsewhere].map(([name, address]) => [name, openChannel(address)] as const);
+  const clients = others.map(([name, channel]) => [name, channel.clients[name]] as const);
+  return {
+    clients: { ...here.clients, ...Object.fromEntries(clients) },
+    close: () => {
+      for (const channel of [here, ...others.map(([, other]) => other)]) channel.close();
+    },
+  };
+}
+
 async function openStores(
   { dataDirectory }: BringUpOptions,
   config: Config,
@@ -142,7 +158,7 @@ async function openStores(
     return OrtEngine.start({ providers, threads, cacheBytes });
   });
   const jobs = new JobRuntime({ journal, queue, blobs, clock, log, metrics, events, versions });
-  const peers = openChannel(`${server.host}:${server.port}`);
+  const peers = openPeers(`${server.host}:${server.port}`, config.peers);
   const roots = config.modelRoots.length === 0 ? 'any' : config.modelRoots;
   const deps: ServiceDeps = {
     engine,
