@@ -13,7 +13,7 @@ import { SegmentSite } from './segment-site.ts';
  *
  *   embed    tokens i64 [batch, pos]                            → resid_out [batch, pos, d_model]
  *   block    resid_in, rotary_cos and rotary_sin [pos, dims/2]  → resid_out [batch, pos, d_model]
- *   unembed  resid_in, logit_rows i64 [rows] of batch · pos     → logits [rows, d_vocab]
+ *   unembed  resid_in, logit_rows i64 [token] of batch · pos    → logits [token, d_vocab]
  *
  * Hooks become outputs under their names, with a batch axis before their own. Prompts shorter than `pos` are padded behind
  * their end, which causal attention never sees; positions count from 0.

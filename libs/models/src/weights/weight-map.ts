@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../config/model-config.ts';
 
-/** How a matrix lies in the file: Conv1D of GPT-2 has `[in, out]`, PyTorch's Linear `[out, in]`. */
+/** How a matrix lies in the file: Conv1D of GPT-2 has a row per input, PyTorch's Linear a row per output. */
 export type Layout = 'in_out' | 'out_in' | 'vector' | 'table';
 
 /** One tensor that a model needs: the role it plays, where it may be found, and its shape. */
@@ -58,12 +58,12 @@ const table = (role: string, names: readonly string[], shape: readonly number[])
   layout: 'table',
 });
 
-/** Weight `[in, out]` and bias of one projection. */
+/** Weight, a row per input, and bias of one projection. */
 function conv1d(role: string, names: readonly string[], from: number, to: number): WeightSpec[] {
   return [matrix(role, names, [from, to], 'in_out'), vector(role, names, 'bias', to)];
 }
 
-/** Weight `[out, in]` of one projection, and its bias where there is one. */
+/** Weight, a row per output, of one projection, and its bias where there is one. */
 function linear(
   role: string,
   names: readonly string[],
