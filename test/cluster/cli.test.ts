@@ -37,8 +37,11 @@ const freshData = () => {
   return path;
 };
 
-function start(data: string, ...argv: string[]): ChildProcess {
-  const env = { ...process.env, HEDDLE_DATA: data, HEDDLE_PORT: '0', HEDDLE_HTTP_PORT: '0' };
+const start = (data: string, ...argv: string[]) => startWith({}, data, ...argv);
+
+function startWith(environment: NodeJS.ProcessEnv, data: string, ...argv: string[]): ChildProcess {
+  const ports = { HEDDLE_PORT: '0', HEDDLE_HTTP_PORT: '0' };
+  const env = { ...process.env, ...ports, ...environment, HEDDLE_DATA: data };
   delete (env as Record<string, string | undefined>)['HEDDLE_SERVER'];
   const child = spawn(process.execPath, [HEDDLE, ...argv], {
     env,
@@ -79,8 +82,9 @@ interface Up {
   readonly pid: number;
 }
 
-async function up(data = freshData()): Promise<Up> {
-  const child = start(data, 'up', '--json');
+async function up(argv: readonly string[] = [], environment: NodeJS.ProcessEnv = {}): Promise<Up> {
+  const data = freshData();
+  const child = startWith(environment, data, 'up', '--json', ...argv);
   const [line] = (await once(child.stdout as NodeJS.ReadableStream, 'data')) as [Buffer];
   const { address, pages, pid } = JSON.parse(line.toString());
   return { child, data, address, pages, pid };
@@ -245,4 +249,21 @@ test('two commands at once on one directory both succeed', async () => {
   const argv = ['run', GPT2, '--tokens', '1,2,3', '--hooks', '*', '--json'];
   const both = await Promise.all([heddle(data, ...argv), heddle(data, ...argv)]);
   for (const ran of both) assert.equal(ran.status, 0, ran.err);
+});
+
+test('services in two processes work together; what a process does not run it says', async () => {
+  const activation = await up(['--services', 'activation']);
+  const peers = { HEDDLE_PEERS: `activation=${activation.address}` };
+  const lorsa = await up(['--services', 'lorsa'], peers);
+  const trained = await heddle(lorsa.data, ...TRAIN, '--steps', '2', '--json');
+  assert.equal(trained.status, 0, trained.err);
+  assert.equal(JSON.parse(trained.out).summary.steps, 2);
+
+  const elsewhere = await heddle(lorsa.data, 'tokens', 'a text', '--json');
+  assert.equal(elsewhere.status, 1);
+  assert.equal(JSON.parse(elsewhere.out).error.code, 'UNIMPLEMENTED');
+  for (const { child } of [activation, lorsa]) {
+    child.kill('SIGTERM');
+    assert.equal((await finished(child)).status, 0);
+  }
 });

@@ -17,17 +17,24 @@ test('what is set is read, in its unit', () => {
     HEDDLE_CACHE_GIB: '2',
     HEDDLE_MODEL_ROOTS: '/models:/more',
     HEDDLE_LOG_LEVEL: 'debug',
+    HEDDLE_PEERS: 'activation=10.0.0.1:7411',
   });
   assert.deepEqual(config.providers, ['cuda', 'cpu']);
   assert.equal(config.engineCacheBytes, 2 ** 31);
   assert.deepEqual(config.modelRoots, ['/models', '/more']);
   assert.equal(config.logLevel, 'debug');
+  assert.deepEqual([...config.peers], [['activation', '10.0.0.1:7411']]);
 });
 
 test('every variable that is wrong is named at once', () => {
-  const environment = { HEDDLE_PORT: 'x', HEDDLE_THREADS: '0', HEDDLE_PROVIDERS: 'tpu' };
+  const environment = {
+    HEDDLE_PORT: 'x',
+    HEDDLE_THREADS: '0',
+    HEDDLE_PROVIDERS: 'tpu',
+    HEDDLE_PEERS: 'x',
+  };
   assert.throws(() => readConfig(environment), {
     code: 'invalid_argument',
-    message: /HEDDLE_PORT.*HEDDLE_PROVIDERS: tpu.*HEDDLE_THREADS/,
+    message: /HEDDLE_PORT.*HEDDLE_PROVIDERS: tpu.*HEDDLE_THREADS.*HEDDLE_PEERS/,
   });
 });

@@ -1,7 +1,8 @@
 import { invalidArgument } from '@heddle/core';
-import type { Provider } from '@heddle/ports';
+import type { ContractName, Provider } from '@heddle/ports';
 
 const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
+const CONTRACTS = ['activation', 'attribution', 'circuit', 'jobs', 'lorsa', 'qk'] as const;
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 const GIB = 2 ** 30;
 
@@ -21,6 +22,8 @@ export interface Config {
   readonly blobsBytesMax: number;
   /** Folders that models may lie under; empty: anywhere, as the user of a command line expects. */
   readonly modelRoots: readonly string[];
+  /** Where contracts are answered that this process does not answer itself; by default, here. */
+  readonly peers: ReadonlyMap<ContractName, string>;
   readonly logLevel: (typeof LOG_LEVELS)[number] | undefined;
 }
 
@@ -55,9 +58,23 @@ export function readConfig(environment: Environment): Config {
     journalBytesMax: whole('HEDDLE_JOURNAL_GIB', 2, 1, 1024) * GIB,
     blobsBytesMax: whole('HEDDLE_BLOBS_GIB', 50, 1, 65_536) * GIB,
     modelRoots: (environment['HEDDLE_MODEL_ROOTS'] ?? '').split(':').filter((root) => root !== ''),
+    peers: readPeers(environment['HEDDLE_PEERS'] ?? '', problems),
     logLevel: words('HEDDLE_LOG_LEVEL', LOG_LEVELS)?.[0],
   };
   if (problems.length > 0)
     throw invalidArgument(`the environment is wrong: ${problems.join('; ')}`);
   return Object.freeze(config);
+}
+
+/** `activation=host:port,lorsa=host:port`. */
+function readPeers(text: string, problems: string[]): ReadonlyMap<ContractName, string> {
+  const peers = new Map<ContractName, string>();
+  for (const part of text.split(',').filter((entry) => entry !== '')) {
+    const [name = '', address = ''] = part.split('=');
+    const contract = CONTRACTS.find((known) => known === name);
+    if (contract === undefined || !/:\d+$/.test(address)) {
+      problems.push(`HEDDLE_PEERS: ${part} is no CONTRACT=HOST:PORT of ${CONTRACTS.join(', ')}`);
+    } else peers.set(contract, address);
+  }
+  return peers;
 }

@@ -45,7 +45,7 @@ export function addLorsa(program: Command, invocation: Invocation): void {
     .option('--qk-heads <n>', 'QK heads (n_qk_heads)', parseCount)
     .option('--d-qk-head <n>', 'width of a QK head', parseCount)
     .option('--top-k <k>', 'heads active per token', parseCount)
-    .option('--init <how>', 'kaiming, orig_heads or active_subspace')
+    .option('--init <how>', 'xavier, orig_heads or active_subspace')
     .option('--steps <n>', 'optimiser steps', parseCount)
     .option('--batch <n>', 'sequences per step', parseCount)
     .option('--context <n>', 'tokens per sequence', parseCount)
