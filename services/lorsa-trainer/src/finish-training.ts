@@ -42,11 +42,11 @@ async function evaluate(training: Training, state: TrainingState): Promise<Lorsa
   return figures(sums);
 }
 
-/** Evaluates, writes the checkpoint in the published format, and says how it went. */
+/** Evaluates, writes the checkpoint in the published format, and says how it went. `run`: what this attempt did. */
 export async function finish(
   training: Training,
   state: TrainingState,
-  seconds: number,
+  run: { readonly seconds: number; readonly steps: number },
 ): Promise<TaskOutput> {
   const { deps, context, request, host, settings, engine, manifest, programs } = training;
   const { fvu, l0, loss } = await evaluate(training, state);
@@ -78,8 +78,8 @@ export async function finish(
     heads: settings.config.n_ov_heads,
     top_k: settings.config.topK,
     init: request.architecture.init,
-    seconds,
-    seconds_per_step: seconds / Math.max(1, state.step),
+    seconds: run.seconds,
+    seconds_per_step: run.seconds / Math.max(1, run.steps),
   };
   const artifacts = [
     {

@@ -54,7 +54,8 @@ async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): P
     if (atCheckpoint && state.step < settings.steps) await context.save(snapshot(training, state));
     await context.pulse(() => snapshot(training, state));
   }
-  return finish(training, state, (context.clock.monotonic() - started) / 1000);
+  const seconds = (context.clock.monotonic() - started) / 1000;
+  return finish(training, state, { seconds, steps: state.step - first.step });
 }
 
 type Started = { readonly training: Training; readonly state: TrainingState };
