@@ -106,7 +106,8 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
         hooks: [{ name: 'hook_embed', axes: ['pos', 'd_model'], shape: [0, 4], available: true }],
       }),
       Tokenize: async () => ({ tokens: [{ id: 5, text: ' a' }] }),
-      async *Run({ prompts }) {
+      async *Run({ prompts }, { signal }) {
+        while (state.endless && !signal.aborted) await new Promise((r) => setTimeout(r, 5));
         yield { start: { prompts: prompts.map(() => ({ tokens: { ids: [1, 2] } })) } };
         yield* tensorParts(PATTERN, { name: 'a.hook', axes: ['head', 'query_pos', 'key_pos'] });
         yield {

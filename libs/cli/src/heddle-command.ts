@@ -1,6 +1,7 @@
+import { OperationError } from '@heddle/core';
 import { CommanderError } from 'commander';
 import type { ClusterHost, CommandIo } from './cluster-host.ts';
-import { DONE, errorDocument, exitStatusOf, UsageError } from './exit-status.ts';
+import { DONE, errorDocument, exitStatusOf, InterruptedError, UsageError } from './exit-status.ts';
 import { Invocation } from './invocation.ts';
 import { buildProgram } from './program.ts';
 
@@ -23,10 +24,18 @@ export async function heddleCommand(
   } catch (thrown) {
     const error = thrown instanceof CommanderError ? usageOf(thrown) : thrown;
     if (error === undefined) return DONE;
-    return fail(error, argv, io);
+    return fail(heardInterrupt(invocation, error) ? interrupted : error, argv, io);
   } finally {
     stopListening();
   }
+}
+
+const interrupted = new InterruptedError('interrupted');
+
+/** A call that was cancelled because of Ctrl-C says so in its own words. */
+function heardInterrupt({ signal }: Invocation, error: unknown): boolean {
+  const ours = error instanceof InterruptedError || error instanceof UsageError;
+  return signal.aborted && !ours && OperationError.from(error).code === 'cancelled';
 }
 
 /** Commander's word for wrong usage as ours; undefined when it had only shown help or the version. */

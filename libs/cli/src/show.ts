@@ -38,7 +38,8 @@ const NO_RULES = {
 /** Name and value, one a line. */
 export function facts(entries: readonly (readonly [string, Cell])[]): string {
   const width = Math.max(...entries.map(([name]) => name.length));
-  return entries.map(([name, value]) => `${name.padEnd(width)}  ${value ?? ''}`).join('\n');
+  const lines = entries.map(([name, value]) => `${name.padEnd(width)}  ${value ?? ''}`);
+  return lines.map((line) => line.trimEnd()).join('\n');
 }
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];

@@ -8,6 +8,11 @@ const SAME_PRESS_MS = 500;
 /** Standard input is read whole; more than any prompt file. */
 const STDIN_BYTES_MAX = 2 ** 30;
 
+// `heddle job ls | head`: who has read enough has not been failed.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 export const processIo: CommandIo = {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
