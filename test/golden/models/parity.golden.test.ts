@@ -136,6 +136,28 @@ test('attention in query blocks agrees with transformers in fp32', async () => {
   }
 });
 
+test('ONNX Runtime agrees with the interpreter from one token to the longest prompt', async () => {
+  for (const name of GOLDEN_MODELS) {
+    const golden = await openGolden(name);
+    const { config } = golden.model;
+    const plan = planForward(golden.model, { hooks: hooksOf(golden) });
+    for (const length of [1, 2, config.n_ctx]) {
+      const prompt = Array.from({ length }, (_, i) => (7 * i + 3) % config.d_vocab);
+      const inputs = { tokens: padTokens(config, [prompt]) };
+
+      const [exact, values] = [
+        interpretPlan(golden, plan, inputs),
+        await runPlan(engine, golden.model, plan, inputs),
+      ];
+
+      for (const [hook, expected] of exact) {
+        const { error, text } = difference(values.get(hook) as Tensor, expected);
+        assert.ok(error <= TOLERANCE_FP32, `${name}, ${length} tokens, ${hook}: ${text}`);
+      }
+    }
+  }
+});
+
 after(() => {
   const short = (x: number) => (x === 0 ? '0' : x.toExponential(0));
   const rows = [...table].map(([hook, row]) => {

@@ -36,14 +36,12 @@ export function buildAttention(
 /** q [batch, pos, head, d_head], k and v [batch, pos, kv_head, d_head]; one GEMM where the file fuses them. */
 function buildProjections(site: SegmentSite, prefix: string, x: Value): readonly Value[] {
   const { g, config } = site;
-  const { n_heads, n_key_value_heads, d_head, d_model } = config;
+  const { n_heads, n_key_value_heads, d_head } = config;
   const heads = (y: Value, n: number) => g.reshape(y, ['batch', 'pos', n, d_head]);
   if (config.family === 'gpt2') {
-    const parts = g.split(site.project(`${prefix}.qkv`, x), {
-      axis: 2,
-      sizes: [d_model, d_model, d_model],
-    });
-    return parts.map((part) => heads(part, n_heads));
+    // Heads first, then the split: its parts are then the hooks' values themselves, without a Reshape that would copy them.
+    const fused = heads(site.project(`${prefix}.qkv`, x), 3 * n_heads);
+    return g.split(fused, { axis: 2, sizes: [n_heads, n_heads, n_heads] });
   }
   if (config.family === 'gpt_neox') {
     const fused = site.project(`${prefix}.qkv`, x);
@@ -98,20 +96,19 @@ function buildRotation(site: SegmentSite, x: Value, tables: RotaryTables, rotary
  * nothing is repeated.
  */
 function buildMixing(site: SegmentSite, layer: number, q: Value, k: Value, v: Value): Value {
-  const { g, config } = site;
+  const { g } = site;
   const prefix = `blocks.${layer}.attn`;
-  const scaled = g.div(q, config.attn_scale[layer] as number);
-  const queries = g.transpose(scaled, [0, 2, 1, 3]); // [batch, head, pos, d_head]
+  const queries = g.transpose(q, [0, 2, 1, 3]); // [batch, head, pos, d_head]
   const keys = g.transpose(k, [0, 2, 3, 1]); // [batch, kv_head, d_head, pos]
   const values = g.transpose(v, [0, 2, 1, 3]); // [batch, kv_head, pos, d_head]
   const whole = [`${prefix}.hook_attn_scores`, `${prefix}.hook_pattern`].some((h) => site.wants(h));
   const blocks = whole ? 1 : site.request.queryBlocks;
   const mixed =
     blocks === 1
-      ? buildQueryBlock(site, prefix, { queries, keys, values }, undefined)
+      ? buildQueryBlock(site, layer, { queries, keys, values }, undefined)
       : g.concat(
           Array.from({ length: blocks }, (_, i) =>
-            buildQueryBlock(site, prefix, { queries, keys, values }, { index: i, count: blocks }),
+            buildQueryBlock(site, layer, { queries, keys, values }, { index: i, count: blocks }),
           ),
           { axis: 2 },
         );
@@ -130,11 +127,12 @@ interface Parts {
  */
 function buildQueryBlock(
   site: SegmentSite,
-  prefix: string,
+  layer: number,
   parts: Parts,
   block: { readonly index: number; readonly count: number } | undefined,
 ): Value {
   const { g, config } = site;
+  const prefix = `blocks.${layer}.attn`;
   const { n_heads, n_key_value_heads, d_head } = config;
   const last = block === undefined || block.index === block.count - 1;
   const start: Dim = block && block.index > 0 ? `${block.index}*query_block` : 0;
@@ -147,7 +145,9 @@ function buildQueryBlock(
   const group = n_heads / n_key_value_heads;
   const grouped = (x: Value, width: Dim) =>
     group === 1 ? x : g.reshape(x, ['batch', n_key_value_heads, -1, width]);
-  const products = g.matMul(grouped(queries, d_head), keys);
+  // Right behind the product, where ORT makes one kernel of the scale, both transposes and the product.
+  const scale = 1 / (config.attn_scale[layer] as number);
+  const products = g.mul(g.matMul(grouped(queries, d_head), keys), scale);
   const scores = ungrouped(site, products, [rows, end]);
   const mask = buildMask(site, start, rows, end);
   let masked = site.hook(`${prefix}.hook_attn_scores`, g.add(scores, mask));
