@@ -30,6 +30,8 @@ export const JOB_LIMITS = {
   stuckAfterMs: 300_000,
   /** What a lost effect can delay a job by (a crash between append and enqueue). */
   reconcileEveryMs: 30_000,
+  /** What is past its kind's budget is freed by itself so often. */
+  collectEveryMs: 3_600_000,
   /** Unreferenced blobs younger than this may be about to be committed. */
   blobGraceMs: 15 * 60_000,
   /** Progress for people: faster than the eye reads is a waste of the bus. */

@@ -27,7 +27,7 @@ function input(jobs: readonly JobState[], rest: Partial<GcInput> = {}): GcInput 
     roots: [],
     retainedBytesMax: () => Number.POSITIVE_INFINITY,
     retainedJobsMax: 100,
-    everything: false,
+    withinBudgets: true,
     graceMs: HOUR_MS,
     ...rest,
   };
@@ -77,7 +77,7 @@ test('asked for everything, all settled jobs go but pinned ones', () => {
     completed('b', 2, { pinned: true }),
     { ...initialState('c'), status: 'active' as const },
   ];
-  const plan = planGc(input(jobs, { everything: true }));
+  const plan = planGc(input(jobs, { withinBudgets: false }));
 
   assert.deepEqual(
     plan.forget.map(({ id }) => id),
@@ -87,7 +87,7 @@ test('asked for everything, all settled jobs go but pinned ones', () => {
 
 test('a blob that another retained job names too is kept', () => {
   const shared = completed('kept', 1, { pinned: true });
-  const plan = planGc(input([shared, completed('gone', 1)], { everything: true }));
+  const plan = planGc(input([shared, completed('gone', 1)], { withinBudgets: false }));
 
   assert.equal(plan.forget.length, 1);
   assert.ok(![...plan.garbage, ...plan.released].some(({ digest }) => digest === blob(1)));
@@ -116,6 +116,15 @@ test('what an unfinished or resumable job needs is kept: inputs, checkpoints, ou
   }
   const hopeless = { ...active, status: 'failed', error: { ...error, retryable: false } } as const;
   assert.equal(planGc(input([hopeless])).garbage.length, 4);
+});
+
+test('what a forgotten job named goes at once, unless it was put again since the job ended', () => {
+  const job = completed('a', 1, { finishedMs: 9.9 * HOUR_MS });
+  const at = (hours: number) => [{ digest: blob(1), bytes: 100, modifiedMs: hours * HOUR_MS }];
+  const plan = (hours: number) => planGc(input([job], { withinBudgets: false, blobs: at(hours) }));
+
+  assert.equal(plan(9.8).freedBytes, 100);
+  assert.equal(plan(9.95).freedBytes, 0);
 });
 
 test('a blob that was just put stays: somebody is about to name it', () => {

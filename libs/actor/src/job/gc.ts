@@ -13,8 +13,8 @@ export interface GcInput {
   readonly retainedBytesMax: (kind: string) => number;
   /** Settled jobs whose journal stays, pinned ones not counted. */
   readonly retainedJobsMax: number;
-  /** Free every settled job that is not pinned, whatever the budgets. */
-  readonly everything: boolean;
+  /** Only what is past the budgets; otherwise every settled job that is not pinned. */
+  readonly withinBudgets: boolean;
   readonly graceMs: number;
 }
 
@@ -30,41 +30,41 @@ export interface GcPlan {
   readonly forget: readonly ForgottenJob[];
   /** Blobs that no job names, not even one to be forgotten. */
   readonly garbage: readonly BlobStat[];
-  /** Blobs that only jobs to be forgotten name. */
-  readonly released: readonly BlobStat[];
+  /** Blobs that only jobs to be forgotten name, unless somebody put them again since those jobs ended. */
+  readonly released: readonly (BlobStat & { readonly unlessModifiedSinceMs: number })[];
   readonly freedBytes: number;
   readonly keptBytes: number;
 }
 
 /**
  * Decides what to free; never frees. Kept are the blobs that an unfinished, a pinned or a retained job needs, those
- * younger than the grace (about to be committed), and the roots. Retained are settled jobs, newest first, to their
- * kind's budget.
+ * younger than the grace (about to be committed), and the roots. Retained are, within budgets, settled jobs, newest
+ * first, to their kind's; otherwise none.
  */
 export function planGc(input: GcInput): GcPlan {
   const sizes = new Map(input.blobs.map(({ digest, bytes }) => [digest, bytes]));
   const forget = forgotten(input, sizes);
   const gone = new Set(forget.map((job) => job.id));
   const needed = new Set(input.roots);
-  const named = new Set(input.roots);
+  /** When the last job to be forgotten that names a blob ended: nothing older of it is in use. */
+  const endedMs = new Map<BlobDigest, number>();
   for (const job of input.jobs) {
     for (const blob of neededBlobs(job)) {
-      named.add(blob);
       if (!gone.has(job.id)) needed.add(blob);
+      else endedMs.set(blob, Math.max(endedMs.get(blob) ?? 0, job.finishedMs ?? 0));
     }
   }
+  const free = input.blobs.filter(({ digest }) => !needed.has(digest));
   const youngMs = input.nowMs - input.graceMs;
-  const free = input.blobs.filter(
-    ({ digest, modifiedMs }) => !needed.has(digest) && modifiedMs <= youngMs,
-  );
-  const freedBytes = total(free);
-  return {
-    forget,
-    garbage: free.filter(({ digest }) => !named.has(digest)),
-    released: free.filter(({ digest }) => named.has(digest)),
-    freedBytes,
-    keptBytes: total(input.blobs) - freedBytes,
-  };
+  const garbage = free.filter((stat) => !endedMs.has(stat.digest) && stat.modifiedMs <= youngMs);
+  const released = free.flatMap((stat) => {
+    const ended = endedMs.get(stat.digest);
+    if (ended === undefined) return [];
+    const unlessModifiedSinceMs = Math.max(ended, youngMs);
+    return stat.modifiedMs > unlessModifiedSinceMs ? [] : [{ ...stat, unlessModifiedSinceMs }];
+  });
+  const freedBytes = total(garbage) + total(released);
+  return { forget, garbage, released, freedBytes, keptBytes: total(input.blobs) - freedBytes };
 }
 
 /** What a job may still read, or somebody may read of it. */
@@ -94,7 +94,7 @@ function forgotten(
   for (const [index, { id, kind, ...rest }] of settled.entries()) {
     const bytes = sum(neededBlobs({ id, kind, ...rest }), sizes);
     const soFar = (retained.get(kind) ?? 0) + bytes;
-    const reason = input.everything
+    const reason = !input.withinBudgets
       ? 'asked'
       : soFar > input.retainedBytesMax(kind)
         ? 'budget'

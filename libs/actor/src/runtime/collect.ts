@@ -6,8 +6,8 @@ import { JOB_LIMITS } from '../limits.ts';
 import type { JobActors } from './job-actors.ts';
 
 export interface GcOptions {
-  /** Free every settled job that is not pinned, not only what is past the budgets. */
-  readonly everything?: boolean;
+  /** Only what is past its kind's budget, as is done every hour; otherwise all that no pinned or unfinished job needs. */
+  readonly withinBudgets?: boolean;
   /** Decide and report, free nothing. */
   readonly dryRun?: boolean;
 }
@@ -50,7 +50,7 @@ export async function collect(options: CollectOptions): Promise<GcReport> {
     roots: options.roots,
     retainedBytesMax: options.retainedBytesMax,
     retainedJobsMax: JOB_LIMITS.retainedJobsMax,
-    everything: options.everything ?? false,
+    withinBudgets: options.withinBudgets ?? false,
     graceMs: JOB_LIMITS.blobGraceMs,
   });
   const before = await journal.bytes();
@@ -74,5 +74,7 @@ async function free(options: CollectOptions, plan: GcPlan, nowMs: number): Promi
     await journal.remove(`${JOB_STREAMS}${id}`);
     actors.forget(id);
   }
-  for (const { digest } of plan.released) await blobs.remove(digest, { unlessModifiedSinceMs });
+  for (const { digest, unlessModifiedSinceMs } of plan.released) {
+    await blobs.remove(digest, { unlessModifiedSinceMs });
+  }
 }

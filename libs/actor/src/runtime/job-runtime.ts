@@ -134,6 +134,7 @@ export class JobRuntime {
     this.background = [
       this.progress.listen(this.options.events, signal),
       this.reconciler.repeat(signal),
+      this.collectRepeatedly(signal),
     ];
     await this.reconciler.pass();
     for (const { kind, limits } of this.kinds.values()) this.workers.start(kind, limits);
@@ -253,6 +254,7 @@ export class JobRuntime {
     return { ...result, provenance: present(provenance, 'provenance') };
   }
 
+  /** Frees what no pinned and no unfinished job needs, or only what is past the budgets; says what. */
   async gc(options: GcOptions = {}): Promise<GcReport> {
     const { journal, blobs, clock, roots } = this.options;
     const kept = (await roots?.()) ?? [];
@@ -260,6 +262,20 @@ export class JobRuntime {
       this.kinds.get(kind)?.limits.retainedBytesMax ?? KIND_DEFAULTS.retainedBytesMax;
     const { actors } = this;
     return collect({ ...options, actors, journal, blobs, clock, roots: kept, retainedBytesMax });
+  }
+
+  private async collectRepeatedly(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.options;
+    while (!signal.aborted) {
+      await clock.sleep(JOB_LIMITS.collectEveryMs, signal);
+      if (signal.aborted) return;
+      try {
+        const { freedBytes, jobs } = await this.gc({ withinBudgets: true });
+        if (freedBytes > 0) log.info('freed what is past its budget', { freedBytes, jobs });
+      } catch (error) {
+        log.error('what is past its budget could not be freed', { error });
+      }
+    }
   }
 
   private async admit(
