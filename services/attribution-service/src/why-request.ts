@@ -6,6 +6,7 @@ import {
   targetJson,
 } from '@heddle/client';
 import { invalidArgument } from '@heddle/core';
+import { requireTwinLength } from '@heddle/interp/host';
 import type { StartWhyRequest } from '@heddle/ports/proto/attribution';
 
 /** A question as it was asked, in JSON: what the job's journal and the provenance keep. */
@@ -31,9 +32,11 @@ export type WhyRequest = {
 /** What can be checked before the model is known; the rest is checked when the job starts. */
 export function checkedWhy(request: StartWhyRequest): WhyRequest {
   const { score, logit } = request;
+  const prompt = promptJson(request.prompt, 'prompt');
+  if ('tokens' in prompt) requireTwinLength(prompt.tokens.length);
   const common = {
     model: request.model,
-    prompt: promptJson(request.prompt, 'prompt'),
+    prompt,
     options: {
       bos: request.options?.bos ?? false,
       no_special: request.options?.no_special ?? false,
