@@ -37,6 +37,7 @@ export function readTokenizerJson(text: string): Fields {
   checkModel(parsed['model']);
   const added = parsed['added_tokens'] ?? [];
   checkAddedTokens(added);
+  checkPostProcessor(parsed['post_processor'] ?? null, 0);
   return {
     ...parsed,
     added_tokens: added,
@@ -95,6 +96,27 @@ function checkAddedTokens(added: unknown): void {
       throw malformed('added_tokens has an entry without content');
     }
     checkId(token['id'], token['content']);
+  }
+}
+
+/** The library reads a template only when a text is encoded; here it is refused when the file is opened. */
+function checkPostProcessor(part: unknown, depth: number): void {
+  if (part === null) return;
+  if (!isFields(part)) throw malformed('post_processor is not an object');
+  if (depth > NESTING_MAX) throw malformed(`post_processor nests deeper than ${NESTING_MAX}`);
+  if (part['type'] === 'Sequence') {
+    const parts = part['processors'];
+    if (!Array.isArray(parts)) throw malformed('post_processor.processors is not a list');
+    for (const inner of parts) checkPostProcessor(inner, depth + 1);
+  }
+  if (part['type'] !== 'TemplateProcessing') return;
+  for (const name of ['single', 'pair']) {
+    const pieces = part[name];
+    const piece = (one: unknown): boolean =>
+      isFields(one) && ['SpecialToken', 'Sequence'].some((kind) => isFields(one[kind]));
+    if (!Array.isArray(pieces) || !pieces.every(piece)) {
+      throw malformed(`post_processor.${name} is not a list of SpecialToken and Sequence`);
+    }
   }
 }
 

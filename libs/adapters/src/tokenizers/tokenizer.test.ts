@@ -107,6 +107,16 @@ test('a pattern that backtracks without end is stopped with a typed error', () =
   assert.deepEqual(tokenizer.encode('ab', { addSpecialTokens: false }), [4]);
 });
 
+test('a template that cannot be filled in is refused when the file is opened, not when a text is encoded', () => {
+  const template = (single: unknown) => ({
+    post_processor: { type: 'TemplateProcessing', single, pair: [], special_tokens: {} },
+  });
+
+  for (const single of [undefined, 0.5, '(a+)+$', ['SpecialToken'], [{ Sequence: 1 }]]) {
+    refuses(() => build(template(single)), 'invalid_argument', /post_processor\.single/);
+  }
+});
+
 test('half a surrogate pair and an unknown id are refused', () => {
   const tokenizer = build();
 

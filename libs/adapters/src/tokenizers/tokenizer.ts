@@ -20,18 +20,22 @@ export interface TokenizerTexts {
 }
 
 /** A model's own tokenizer, as tokenizer.json says, or undefined for a folder without one (token ids only). */
-export async function loadTokenizer(folder: ModelFolder): Promise<Tokenizer | undefined> {
+export async function loadTokenizer(
+  folder: ModelFolder,
+  encodeTimeoutMs: number = ENCODE_TIMEOUT_MS,
+): Promise<Tokenizer | undefined> {
   if (!folder.files.includes('tokenizer.json')) return undefined;
   const optional = async (name: string): Promise<string | undefined> =>
     folder.files.includes(name) ? folder.readText(name, CONFIG_JSON_BYTES_MAX) : undefined;
   const tokenizer = await folder.readText('tokenizer.json', TOKENIZER_JSON_BYTES_MAX);
   const tokenizerConfig = await optional('tokenizer_config.json');
   const config = await optional('config.json');
-  return createTokenizer({
+  const texts = {
     tokenizer,
     ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }),
     ...(config === undefined ? {} : { config }),
-  });
+  };
+  return createTokenizer(texts, encodeTimeoutMs);
 }
 
 /** Errors: `invalid_argument` naming what is wrong in which file; `failed_precondition` for what we do not honour. */
@@ -78,9 +82,12 @@ function build(json: object): HuggingFaceTokenizer {
     return built;
   } catch (thrown) {
     if (thrown instanceof OperationError) throw thrown;
-    throw malformed(thrown instanceof Error ? thrown.message : String(thrown));
+    throw unreadable(thrown);
   }
 }
+
+const unreadable = (thrown: unknown): Error =>
+  malformed(`cannot be used (${thrown instanceof Error ? thrown.message : String(thrown)})`);
 
 /** The library's byte fallback (0.2.0) drops U+FEFF at the start of a run of bytes; the Rust one keeps it. */
 function keepByteOrderMarks(decoder: unknown): void {
@@ -176,11 +183,16 @@ class BoundedTokenizer implements Tokenizer {
 
   private bounded<T>(call: () => T): T {
     const limitMs = this.encodeTimeoutMs;
-    return bounded(call, limitMs, () =>
-      invalidArgument(`this text takes this tokenizer longer than ${limitMs} ms`, {
-        field: 'text',
-        details: { limitMs },
-      }),
-    );
+    try {
+      return bounded(call, limitMs, () =>
+        invalidArgument(`this text takes this tokenizer longer than ${limitMs} ms`, {
+          field: 'text',
+          details: { limitMs },
+        }),
+      );
+    } catch (thrown) {
+      // The library reads some parts of the file only when they are used; what trips it then is the file, not the text.
+      throw thrown instanceof OperationError ? thrown : unreadable(thrown);
+    }
   }
 }

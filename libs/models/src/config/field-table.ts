@@ -45,6 +45,8 @@ export const COMMON_FIELDS: FieldTable = {
   vocab_size: honoured('d_vocab'),
   bos_token_id: honoured('what --bos prepends'),
   eos_token_id: honoured('reported'),
+  unk_token_id: harmless('the tokenizer knows its own'),
+  _name_or_path: harmless('where it was loaded from before it was saved'),
   pad_token_id: harmless('prompts are padded behind their end, which causal attention never sees'),
   tie_word_embeddings: honoured('W_U is W_E'),
 };

@@ -94,6 +94,14 @@ test('what is not an object is refused', () => {
   }
 });
 
+test('a config that nests without end is refused before anything recursive looks at it', () => {
+  const deep = JSON.parse(
+    `{"model_type":"llama","rope_parameters":${'['.repeat(5000)}${']'.repeat(5000)}}`,
+  );
+
+  assert.throws(() => readModelConfig('config.json', deep), /config\.json: nests deeper than 32/);
+});
+
 test('fields that no table knows are listed, not honoured', () => {
   const { ignored } = readModelConfig('config.json', { ...LLAMA, zebra: 1, auto_map: {} });
 
