@@ -4,21 +4,33 @@ import type { JobEvent } from './events.ts';
 
 const VERSION = 1;
 
-const TYPES: ReadonlySet<string> = new Set<JobEvent['type']>([
-  'submitted',
-  'split',
-  'started',
-  'checkpointed',
-  'released',
-  'attempt-failed',
-  'task-done',
-  'paused',
-  'resumed',
-  'cancelled',
-  'failed',
-  'completed',
-  'pinned',
-]);
+type Shape = 'string' | 'number' | 'boolean' | 'list' | 'object' | 'any';
+
+const ATTEMPT = { task: 'number', claim: 'string' } as const;
+const KEPT = { blob: 'string', bytes: 'number', references: 'list' } as const;
+
+/** What an event of each type must have, beside its version and time. */
+const FIELDS: Readonly<Record<JobEvent['type'], Readonly<Record<string, Shape>>>> = {
+  submitted: {
+    kind: 'string',
+    key: 'string',
+    request: 'any',
+    pinned: 'boolean',
+    attemptsMax: 'number',
+  },
+  split: { tasks: 'list', reduce: 'boolean' },
+  started: ATTEMPT,
+  checkpointed: { ...ATTEMPT, ...KEPT, cursor: 'number' },
+  released: ATTEMPT,
+  'attempt-failed': { ...ATTEMPT, error: 'object', retryAtMs: 'number' },
+  'task-done': { ...ATTEMPT, ...KEPT, provenance: 'object' },
+  paused: {},
+  resumed: {},
+  cancelled: {},
+  failed: { error: 'object' },
+  completed: { ...KEPT, provenance: 'object' },
+  pinned: { pinned: 'boolean' },
+};
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -55,8 +67,28 @@ export function decodeEvent(bytes: Uint8Array): JobEvent {
       { details: { version: v, versionMax: VERSION } },
     );
   }
-  if (v !== VERSION || typeof type !== 'string' || !TYPES.has(type)) {
+  const fields = typeof type === 'string' && v === VERSION ? shapesOf(type) : undefined;
+  if (fields === undefined) {
     throw dataLoss(`a journal event has version ${String(v)} and type ${String(type)}`);
   }
+  for (const [name, shape] of Object.entries({ timeMs: 'number' as const, ...fields })) {
+    const member = (value as Readonly<Record<string, unknown>>)[name];
+    if (!hasShape(member, shape)) {
+      throw dataLoss(`a journal event of type ${String(type)} has no ${shape} '${name}'`);
+    }
+  }
   return value as JobEvent;
+}
+
+function shapesOf(type: string): Readonly<Record<string, Shape>> | undefined {
+  return Object.hasOwn(FIELDS, type) ? FIELDS[type as JobEvent['type']] : undefined;
+}
+
+function hasShape(value: unknown, shape: Shape): boolean {
+  if (shape === 'any') return value !== undefined;
+  if (shape === 'list') return Array.isArray(value);
+  if (shape === 'object') {
+    return typeof value === 'object' && value !== null && !Array.isArray(value);
+  }
+  return typeof value === shape;
 }

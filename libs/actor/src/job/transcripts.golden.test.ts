@@ -73,6 +73,23 @@ test('an event of a newer version is refused with what to do, and junk as lost d
     assert.throws(() => decodeEvent(utf8.encode(junk)), code('data_loss'), junk);
   }
   assert.throws(() => decodeEvent(new Uint8Array([0xff, 0xfe])), code('data_loss'));
+  assert.throws(
+    () => decodeEvent(utf8.encode('{"v":1,"type":"toString","timeMs":1}')),
+    code('data_loss'),
+  );
+});
+
+test('an event that lacks any of its members is lost data, never a broken state', () => {
+  for (const event of transcripts.flatMap((name) => read(name).events)) {
+    for (const member of Object.keys(event)) {
+      const { [member]: _gone, ...rest } = event as unknown as Record<string, unknown>;
+      assert.throws(
+        () => decodeEvent(utf8.encode(JSON.stringify(rest))),
+        (error) => error instanceof OperationError && error.code === 'data_loss',
+        `${event.type} without ${member}`,
+      );
+    }
+  }
 });
 
 test('an event too large for a message is refused when it is written', () => {

@@ -413,6 +413,24 @@ test('list pages from the newest back and filters', async () => {
   assert.deepEqual((await runtime.list({ kind: 'other.kind' })).jobs, []);
 });
 
+test('a damaged journal is reported as such, hides no other job, and stops a collection', async () => {
+  const world = new World();
+  const runtime = await world.started([countingKind()]);
+  const whole = await runtime.submit('count.steps', REQUEST);
+  const damaged = await runtime.submit('count.steps', { ...REQUEST, seed: 8 });
+  await world.clock.run(runtime.wait(damaged.id));
+  const events = await world.journal.read(`job.${damaged.id}`);
+  const last = events.at(-1)?.sequence ?? 0;
+  await world.journal.append(`job.${damaged.id}`, last, [new TextEncoder().encode('{"v":1}')]);
+
+  await assert.rejects(runtime.get(damaged.id), code('data_loss'));
+  assert.deepEqual(
+    (await runtime.list()).jobs.map(({ id }) => id),
+    [whole.id],
+  );
+  await assert.rejects(runtime.gc(), code('data_loss'));
+});
+
 test('gc frees at once what no pinned or unfinished job needs, and says so', async () => {
   const world = new World();
   const runtime = await world.started([countingKind()]);

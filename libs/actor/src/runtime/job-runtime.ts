@@ -197,8 +197,8 @@ export class JobRuntime {
     }
     const jobs: JobView[] = [];
     for (const id of ids.reverse()) {
-      const state = await this.actors.look(id);
-      if (state.status === 'absent') continue; // collected meanwhile
+      const state = await this.lookOrTell(id);
+      if (state === undefined || state.status === 'absent') continue; // collected meanwhile
       if (options.kind !== undefined && state.kind !== options.kind) continue;
       const view = this.view(state);
       if (options.statuses !== undefined && !options.statuses.includes(view.status)) continue;
@@ -302,6 +302,17 @@ export class JobRuntime {
       retryAfterMs: JOB_LIMITS.queueFullRetryMs,
       details: { waiting, queuedMax: limits.queuedMax },
     });
+  }
+
+  /** One damaged journal must not hide all other jobs. */
+  private async lookOrTell(id: string): Promise<JobState | undefined> {
+    try {
+      return await this.actors.look(id);
+    } catch (error) {
+      if (OperationError.from(error).code !== 'data_loss') throw error;
+      this.options.log.error('a job is left out: its journal is damaged', { job: id, error });
+      return undefined;
+    }
   }
 
   private command(id: string, type: 'pause' | 'resume' | 'cancel'): Promise<JobView> {
