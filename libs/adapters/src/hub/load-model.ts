@@ -36,6 +36,8 @@ export interface LoadedModel extends Model {
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+/** Names under which an unembedding may be stored. */
+const STORED_HEADS = ['lm_head.weight', 'embed_out.weight'];
 
 /**
  * *A model from its HuggingFace folder.* Reads all weights once (about a second for 500 MB): their digest, and that every one
@@ -46,37 +48,45 @@ export async function loadModel(folder: ModelFolder, signal?: AbortSignal): Prom
   const { config, ignored } = readModelConfig('config.json', parseJson('config.json', configText));
   const headers = await readHeaders(folder);
   const bound = bindWeights(config, headers);
-  const scan = await scanWeights(folder, headers, bound.weights, signal);
-  const ignoredTensors = settleTying(
-    config.tiedEmbeddings,
-    bound.ignored,
-    bound.weights,
-    scan.tensorDigests,
-  );
+  const heads = config.tiedEmbeddings
+    ? STORED_HEADS.filter((name) => bound.ignored.includes(name))
+    : [];
+  const embedding = bound.weights.get('W_E')?.name ?? '';
+  const scan = await scanWeights(folder, headers, bound.weights, {
+    digestOf: new Set(heads.length > 0 ? [...heads, embedding] : []),
+    ...(signal ? { signal } : {}),
+  });
+  refuseContradiction(heads, embedding, scan.tensorDigests);
   const digest = createHash('sha256').update(configText);
   for (const { file } of headers) digest.update(`\n${file} ${scan.fileDigests.get(file)}`);
+  return {
+    config,
+    path: folder.path,
+    digest: digest.digest('hex'),
+    ignoredFields: ignored,
+    ignoredTensors: bound.ignored.filter((name) => !heads.includes(name)),
+    hasTokenizer: folder.files.includes('tokenizer.json'),
+    ...(await locate(folder, headers, bound.weights)),
+  };
+}
+
+/** Weights by the real names of their files, as the engine opens them. */
+async function locate(
+  folder: ModelFolder,
+  headers: readonly SafetensorsHeader[],
+  bound: ReadonlyMap<string, StoredWeight>,
+): Promise<Pick<LoadedModel, 'weights' | 'weightsDirectory' | 'weightBytes' | 'fileNames'>> {
   const { directory, names } = await realFiles(folder, headers);
   const weights = new Map<string, StoredWeight>();
   const fileNames = new Map<string, string>();
   let weightBytes = 0;
-  for (const [role, weight] of bound.weights) {
+  for (const [role, weight] of bound) {
     const file = names.get(weight.location.file) as string;
     fileNames.set(file, weight.location.file);
     weightBytes += weight.location.length;
     weights.set(role, { ...weight, location: { ...weight.location, file } });
   }
-  return {
-    config,
-    weights,
-    path: folder.path,
-    digest: digest.digest('hex'),
-    weightsDirectory: directory,
-    weightBytes,
-    ignoredFields: ignored,
-    ignoredTensors,
-    hasTokenizer: folder.files.includes('tokenizer.json'),
-    fileNames,
-  };
+  return { weights, weightsDirectory: directory, weightBytes, fileNames };
 }
 
 async function readRequired(folder: ModelFolder, name: string): Promise<string> {
@@ -138,24 +148,17 @@ async function readHeader(folder: ModelFolder, name: string): Promise<Safetensor
  * A tied model that also stores its unembedding: harmless when both are equal. When they differ, transformers 4 uses the
  * embedding and transformers 5 the stored one, so nobody can know what was meant.
  */
-function settleTying(
-  tied: boolean,
-  ignored: readonly string[],
-  weights: ReadonlyMap<string, StoredWeight>,
+function refuseContradiction(
+  heads: readonly string[],
+  embedding: string,
   digests: ReadonlyMap<string, string>,
-): readonly string[] {
-  const heads = ['lm_head.weight', 'embed_out.weight'];
-  if (!tied) return ignored;
-  const embedding = weights.get('W_E');
-  for (const head of heads.filter((name) => ignored.includes(name))) {
-    if (embedding && digests.get(head) !== digests.get(embedding.name)) {
-      throw failedPrecondition(
-        `config.json: field tie_word_embeddings is true, but ${head} differs from ${embedding.name}; set it to false, or remove the tensor`,
-        { field: 'model', details: { file: 'config.json', tensor: head } },
-      );
-    }
-  }
-  return ignored.filter((name) => !heads.includes(name));
+): void {
+  const head = heads.find((name) => digests.get(name) !== digests.get(embedding));
+  if (head === undefined) return;
+  throw failedPrecondition(
+    `config.json: field tie_word_embeddings is true, but ${head} differs from ${embedding}; set it to false, or remove the tensor`,
+    { field: 'model', details: { file: 'config.json', tensor: head } },
+  );
 }
 
 async function realFiles(folder: ModelFolder, headers: readonly SafetensorsHeader[]) {

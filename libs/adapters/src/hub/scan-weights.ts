@@ -8,7 +8,7 @@ import { PIECE_BYTES } from './limits.ts';
 export interface WeightScan {
   /** SHA-256, hex, of each whole file, by name. */
   readonly fileDigests: ReadonlyMap<string, string>;
-  /** SHA-256, hex, of each tensor's bytes, by name. */
+  /** SHA-256, hex, of the bytes of those tensors that were asked for, by name. */
   readonly tensorDigests: ReadonlyMap<string, string>;
 }
 
@@ -20,8 +20,9 @@ export async function scanWeights(
   folder: ModelFolder,
   headers: readonly SafetensorsHeader[],
   weights: ReadonlyMap<string, StoredWeight>,
-  signal?: AbortSignal,
+  options: { readonly digestOf: ReadonlySet<string>; readonly signal?: AbortSignal },
 ): Promise<WeightScan> {
+  const { digestOf, signal } = options;
   const used = new Map([...weights.values()].map((weight) => [weight.name, weight]));
   const fileDigests = new Map<string, string>();
   const tensorDigests = new Map<string, string>();
@@ -33,12 +34,9 @@ export async function scanWeights(
       whole.update(await file.read(0, header.dataOffset));
       const inOrder = [...header.tensors.values()].sort((a, b) => a.offset - b.offset);
       for (const entry of inOrder) {
-        const digest = await scanTensor(file, entry, {
-          whole,
-          weight: used.get(entry.name),
-          signal,
-        });
-        tensorDigests.set(entry.name, digest);
+        const own = digestOf.has(entry.name) ? createHash('sha256') : undefined;
+        await scanTensor(file, entry, { whole, own, weight: used.get(entry.name), signal });
+        if (own) tensorDigests.set(entry.name, own.digest('hex'));
       }
       fileDigests.set(header.file, whole.digest('hex'));
     } finally {
@@ -50,6 +48,7 @@ export async function scanWeights(
 
 interface ScanInto {
   readonly whole: Hash;
+  readonly own: Hash | undefined;
   readonly weight: StoredWeight | undefined;
   readonly signal: AbortSignal | undefined;
 }
@@ -57,19 +56,17 @@ interface ScanInto {
 async function scanTensor(
   file: RandomAccessFile,
   entry: TensorEntry,
-  { whole, weight, signal }: ScanInto,
-): Promise<string> {
-  const own = createHash('sha256');
+  { whole, own, weight, signal }: ScanInto,
+): Promise<void> {
   for (let done = 0; done < entry.bytes; done += PIECE_BYTES) {
     signal?.throwIfAborted();
     const piece = await file.read(entry.offset + done, Math.min(PIECE_BYTES, entry.bytes - done));
     whole.update(piece);
-    own.update(piece);
+    own?.update(piece);
     if (!weight) continue;
     const bad = firstNonFinite(weight.dtype, piece);
     if (bad >= 0) throw nonFinite(weight, done / (weight.dtype === 'f32' ? 4 : 2) + bad);
   }
-  return own.digest('hex');
 }
 
 function nonFinite({ name, shape, location }: StoredWeight, element: number) {
