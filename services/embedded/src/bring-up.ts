@@ -27,9 +27,9 @@ const VERSION = '0.1.0';
 
 /** What was opened, closed in the opposite order; every closer runs, the first failure is told. */
 class Closers {
-  private readonly closers: (() => Promise<unknown> | undefined)[] = [];
+  private readonly closers: (() => Promise<unknown>)[] = [];
 
-  add(close: () => Promise<unknown> | undefined): void {
+  add(close: () => Promise<unknown>): void {
     this.closers.push(close);
   }
 
@@ -49,7 +49,6 @@ class Closers {
 /** All services in this process: real gRPC on loopback, everything kept under one directory. */
 export async function bringUp(options: BringUpOptions, config: Config): Promise<LocalCluster> {
   const closers = new Closers();
-  let grace = 0;
   try {
     const lock = await DataLock.acquire(options.dataDirectory);
     closers.add(() => lock.release());
@@ -57,7 +56,7 @@ export async function bringUp(options: BringUpOptions, config: Config): Promise<
     const metrics = new PromMetrics();
     metrics.register(grpcMetrics());
     const server = await listen(options, config, { log, metrics });
-    closers.add(() => server.close(grace));
+    closers.add(() => server.close(0));
     const { deps, closeStores } = await openStores(options, config, { log, metrics, server });
     closers.add(closeStores);
     const services = await createServices(options.contracts, deps);
@@ -68,12 +67,12 @@ export async function bringUp(options: BringUpOptions, config: Config): Promise<
       server.add(service.handlers);
     }
     await deps.jobs.start();
-    closers.add(() => deps.jobs.stop(grace));
+    closers.add(() => deps.jobs.stop(0));
     server.add({ jobs: jobHandlers(deps.jobs, deps.blobs) });
     server.ready();
     const address = `${server.host}:${server.port}`;
     const pages = options.standing ? await standUp(config, deps, options.contracts) : undefined;
-    closers.add(() => pages?.close());
+    if (pages !== undefined) closers.add(pages.close);
     await lock.announce(address);
     log.info('up', { address, pages: pages?.url, services: options.contracts });
     return {
@@ -81,8 +80,10 @@ export async function bringUp(options: BringUpOptions, config: Config): Promise<
       pages: pages?.url,
       abandoned: parentGone(),
       close: async (graceMs) => {
-        grace = graceMs;
         await lock.announce('');
+        await pages?.close();
+        // Together: a job that waits for a call and a call that waits for a job must not wait for each other.
+        await Promise.allSettled([server.close(graceMs), deps.jobs.stop(graceMs)]);
         await closers.close();
         log.info('down');
       },
