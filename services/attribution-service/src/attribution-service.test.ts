@@ -62,31 +62,42 @@ test('what is wrong before the model is known is refused by field, and nothing i
   });
 });
 
-test('a summary shows the strongest sources and the sum of the others; the sum on top is the worse side’s', () => {
-  const side = (count: number, residual: number) => {
-    const terms = Array.from({ length: count }, (_, i) => ({
-      kind: 'head' as const,
-      layer: 0,
-      head: 0,
-      position: i,
-      contribution: 1 / (i + 1),
-    }));
-    const sum = terms.reduce((total, { contribution }) => total + contribution, 0);
-    const check = { value: sum + residual, sum, residual, termsAbsSum: sum, holds: residual === 0 };
-    return { terms, check };
+const side = (count: number, value: number) => {
+  const terms = Array.from({ length: count }, (_, i) => ({
+    kind: 'head' as const,
+    layer: 0,
+    head: 0,
+    position: i,
+    contribution: value / count + (i % 2 === 0 ? 1 : -1),
+  }));
+  const sum = terms.reduce((total, { contribution }) => total + contribution, 0);
+  const termsAbsSum = terms.reduce((total, { contribution }) => total + Math.abs(contribution), 0);
+  const residual = 3 - sum;
+  return {
+    terms,
+    check: { value: 3, sum, residual, termsAbsSum, holds: Math.abs(residual) < 1e-9 },
   };
-  const why = { layer: 0, head: 0, query: 1, key: 0, attention: 0.5, pairs: null };
-  const { summary, holds } = scoreReport({
-    ...why,
-    sides: { query: side(SOURCES_SHOWN, 0), key: side(3, 1) },
-  });
-  assert.equal(holds, false);
-  assert.equal(summary['residual'], 1);
+};
+const why = { layer: 0, head: 0, query: 1, key: 0, attention: 0.5, pairs: null };
+
+test('the listed sources of both sides sum to the score once, and the hidden ones are summed too', () => {
+  const sides = { query: side(SOURCES_SHOWN, 3), key: side(4, 3) };
+  const { summary, all, holds } = scoreReport({ ...why, sides });
+  assert.equal(holds, true);
+  const total = (list: { contribution: number }[]) =>
+    list.reduce((sum, { contribution }) => sum + contribution, 0);
   const sources = summary['sources'] as { contribution: number }[];
-  assert.equal(sources.length, SOURCES_SHOWN);
   const rest = summary['rest'] as { count: number; sum: number };
-  assert.equal(rest.count, 3);
-  const all = side(SOURCES_SHOWN, 0).check.sum + side(3, 0).check.sum;
-  const shown = sources.reduce((sum, { contribution }) => sum + contribution, 0);
-  assert.ok(Math.abs(shown + rest.sum - all) < 1e-12);
+  assert.equal(sources.length, SOURCES_SHOWN);
+  assert.equal(rest.count, 4);
+  assert.ok(Math.abs(total(sources) + rest.sum - 3) < 1e-9);
+  assert.ok(Math.abs(total((all as { sources: { contribution: number }[] }).sources) - 3) < 1e-9);
+  assert.ok(Math.abs((summary['sum'] as number) - 3) < 1e-9);
+});
+
+test('opposite errors of the two sides do not cancel', () => {
+  const { holds, summary } = scoreReport({ ...why, sides: { query: side(4, 2), key: side(4, 4) } });
+  assert.ok(Math.abs(summary['residual'] as number) < 1e-9);
+  assert.equal(holds, false);
+  assert.equal(summary['holds'], false);
 });

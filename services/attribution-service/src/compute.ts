@@ -3,8 +3,8 @@ import {
   type LogitAttribution,
   type PairTerm,
   type ScoreAttribution,
-  type Side,
   type Sum,
+  sumOf as sumCheck,
   type Term,
   termName,
 } from '@heddle/interp/attribution';
@@ -26,16 +26,24 @@ export interface Report {
   readonly holds: boolean;
 }
 
-/** A score's report: both sides in one list; the sum at the top is that of the side that misses the value by more. */
+/**
+ * A score's report. The score is a sum over pairs (query source, key source); each pair's product is shared equally by its two sources
+ * (the Shapley value of a bilinear form), so that both sides stand in one list whose sum is the score once: a source's
+ * contribution is half of its marginal `q_u · k` or `q · k_w`. `sides` has the sums of the whole marginals.
+ */
 export function scoreReport(why: ScoreAttribution): Report {
   const { query, key } = why.sides;
-  const missed = ({ check }: Side) =>
-    check.termsAbsSum === 0 ? 0 : Math.abs(check.residual) / check.termsAbsSum;
-  const worst = missed(query) >= missed(key) ? query : key;
+  const half = (term: Term) => ({ ...term, contribution: term.contribution / 2 });
   const sources = [
-    ...query.terms.map((term) => sourceOf(term, 'query')),
-    ...key.terms.map((term) => sourceOf(term, 'key')),
+    ...query.terms.map((term) => sourceOf(half(term), 'query')),
+    ...key.terms.map((term) => sourceOf(half(term), 'key')),
   ].toSorted((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution));
+  const shared = sumCheck(
+    sources.map(({ contribution }) => contribution),
+    query.check.value,
+  );
+  // Both views must hold: an error of one side could hide behind the opposite error of the other.
+  const check = { ...shared, holds: shared.holds && query.check.holds && key.check.holds };
   const pairs = why.pairs && {
     strongest: why.pairs.strongest.map(pairOf),
     rest: { count: why.pairs.restCount, sum: why.pairs.restSum },
@@ -49,7 +57,7 @@ export function scoreReport(why: ScoreAttribution): Report {
     attention: why.attention,
   };
   const sides = { query: sumOf(query.check), key: sumOf(key.check) };
-  return report(question, worst.check, sources, { sides, pairs });
+  return report(question, check, sources, { sides, pairs });
 }
 
 export function logitReport(why: LogitAttribution): Report {

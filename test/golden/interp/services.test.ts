@@ -143,11 +143,14 @@ for (const name of ['gpt2', 'neox-parallel', 'llama3', 'qwen3']) {
     assert.equal(summary['holds'], true);
     const listed = summary['sources'] as { side: string; contribution: number }[];
     const sides = object(summary['sides']);
+    let total = 0;
     for (const side of ['query', 'key']) {
       const own = listed.filter((source) => source.side === side);
-      const sum = own.reduce((total, { contribution }) => total + contribution, 0);
-      assert.ok(Math.abs(sum - numbers(object(sides[side])['sum'])) < 1e-9, side);
+      const sum = own.reduce((partial, { contribution }) => partial + contribution, 0);
+      total += sum;
+      assert.ok(Math.abs(2 * sum - numbers(object(sides[side])['sum'])) < 1e-9, side);
     }
+    assert.ok(Math.abs(total - expected) < 1e-4, 'the list sums to the score once');
     const sizes = listed.map(({ contribution }) => Math.abs(contribution));
     assert.deepEqual(
       sizes,
