@@ -284,7 +284,7 @@ test('long prompts are cut into query blocks, short ones and asked-for patterns 
     planForward(model, { hooks: ['blocks.0.hook_attn_out'], pos }).steps[1]?.request.queryBlocks;
 
   assert.equal(blocks(1024), 1);
-  assert.equal(blocks(8192), 4);
+  assert.equal(blocks(8192), 16);
   assert.equal(hookPoint(model.config, 'blocks.0.attn.hook_pattern').axes[1], 'query_pos');
 });
 
