@@ -206,6 +206,19 @@ test('fewer query-key heads in the file than in the config are repeated in a row
   });
 });
 
+test('a config that would repeat heads without bound is refused, as is a scalar where heads are', () => {
+  const { configText, weights } = writeLorsaCheckpoint(parts());
+  const config = JSON.parse(configText);
+  const huge = JSON.stringify({ ...config, n_qk_heads: 2 ** 30, expansion_factor: 2 ** 30 });
+  const file = readSafetensors('x', weights);
+  assert.match(refusal(() => readLorsaCheckpoint(huge, file)).message, /more elements than/);
+  const wider = JSON.stringify({ ...config, n_qk_heads: 4 });
+  const scalar = rewritten(weights, (t) => {
+    t['b_Q'] = tensor('f32', [], Float32Array.of(1));
+  });
+  assert.match(refusal(() => readLorsaCheckpoint(wider, scalar)).message, /b_Q is \[\]/);
+});
+
 test('half-precision weights are widened exactly', () => {
   const { configText, weights } = writeLorsaCheckpoint(parts());
   const values = Float32Array.from({ length: 72 }, (_, i) => (i - 36) / 8);

@@ -2,7 +2,7 @@ import { assert, invalidArgument, type OperationError } from '@heddle/core';
 import { showShape, type Tensor, tensor, widenBf16, widenF16 } from '@heddle/tensor';
 import type { Safetensors } from '../safetensors/read-safetensors.ts';
 import { writeSafetensors } from '../safetensors/write-safetensors.ts';
-import { CONTEXT_MAX } from './limits.ts';
+import { CONTEXT_MAX, REPEATED_ELEMENTS_MAX } from './limits.ts';
 import {
   type LorsaConfigJson,
   ovHeadsOf,
@@ -89,7 +89,8 @@ export function readLorsaCheckpoint(configText: string, weights: Safetensors): L
   for (const [name, shape] of Object.entries(shapes)) {
     const stored = widened(name, take(name), refuse);
     const perHead = ['W_Q', 'W_K', 'b_Q', 'b_K', 'ln_q.w', 'ln_k.w'].includes(name);
-    const read = perHead ? repeatRows(stored, repeats) : stored;
+    const fits = stored.shape.length === shape.length;
+    const read = perHead && fits ? repeatRows(stored, repeats) : stored;
     if (showShape(read.shape) !== showShape(shape)) {
       throw refuse(`tensor ${name} is ${showShape(read.shape)}, not ${showShape(shape)}`, name);
     }
@@ -138,6 +139,11 @@ function checkBuffers(
 function headRepeats(config: LorsaConfigJson, W_Q: Tensor, refuse: Refuse): number {
   const stored = W_Q.shape[0] ?? 0;
   const repeats = stored > 0 ? config.n_qk_heads / stored : Number.NaN;
+  if (W_Q.data.length * repeats > REPEATED_ELEMENTS_MAX) {
+    throw refuse(
+      `n_qk_heads ${config.n_qk_heads} would repeat W_Q to more elements than are taken`,
+    );
+  }
   if (!Number.isInteger(repeats)) {
     throw refuse(
       `W_Q has ${stored} heads, which do not divide n_qk_heads ${config.n_qk_heads}`,
