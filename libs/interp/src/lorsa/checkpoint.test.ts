@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type OperationError, Rng } from '@heddle/core';
+import { OperationError, Rng } from '@heddle/core';
 import { readLorsaCheckpoint, readSafetensors, writeLorsaCheckpoint } from '@heddle/formats';
 import { applyLorsa, zPatterns } from './apply.reference.ts';
 import {
@@ -136,4 +136,32 @@ test('token-wise and batch-wise scale input and target by their own norms, and a
     applyLorsa(tinyLayer({}, { normalisation }), input, x).featureActs.data.slice(0, 48);
   assert.deepEqual(early('token-wise', loud), early('token-wise', x));
   assert.notDeepEqual(early('batch-wise', loud), early('batch-wise', x));
+});
+
+test('a damaged config or file gives a typed error or a layer, never a crash', () => {
+  const { configText, weights } = writeLorsaCheckpoint(
+    layerToCheckpoint(tinyLayer({ rotary: { dim: 2, base: 100, layout: 'half' } })),
+  );
+  const rng = new Rng(36);
+  const values = [0, -1, 1.5, 1e9, 2 ** 53, Number.MAX_VALUE, null, '', 'none', [], {}, true, 3, 7];
+  const config = JSON.parse(configText) as Record<string, unknown>;
+  const headerBytes = Number(new DataView(weights.buffer).getBigUint64(0, true));
+  let refused = 0;
+  for (let round = 0; round < 600; round++) {
+    const changed = { ...config };
+    const bytes = weights.slice();
+    if (round % 2 === 0) changed[rng.pick(Object.keys(config))] = rng.pick(values);
+    else
+      for (let n = 1 + rng.below(3); n > 0; n--) bytes[8 + rng.below(headerBytes)] = rng.below(256);
+    try {
+      const file = readSafetensors('x', bytes);
+      const layer = layerFromCheckpoint(readLorsaCheckpoint(JSON.stringify(changed), file));
+      const x = randomRows(new Rng(1), 1, 3, layer.config.d_model);
+      applyLorsa(layer, x, x);
+    } catch (error) {
+      assert.ok(error instanceof OperationError, `round ${round}: ${error}`);
+      refused++;
+    }
+  }
+  assert.ok(refused > 300, `${refused} of 600 refused`);
 });
