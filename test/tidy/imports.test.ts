@@ -90,7 +90,7 @@ test('a vendor is imported through its door alone', () => {
     if (file.isTest) return undefined;
     const name = Object.keys(DOORS).find((v) => specifier === v || specifier.startsWith(`${v}/`));
     if (name === undefined) {
-      const foreign = !/^(\.|node:|@heddle\/)/.test(specifier);
+      const foreign = !/^(\.|node:|@heddle\/|heddle$)/.test(specifier);
       return foreign ? `${specifier} has no door in test/tidy/imports.test.ts` : undefined;
     }
     const open = DOORS[name]?.some((door) => file.path.startsWith(door));
