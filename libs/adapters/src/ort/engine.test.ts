@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -243,6 +244,16 @@ test('cancelling stops the chain before its next step; a waiting plan never star
   await assert.rejects(second, failsWith('cancelled', /cancelled/));
   await assert.rejects(first, failsWith('cancelled', /cancelled before step/));
   assert.deepEqual(seen, [0, 1, 2, 3]);
+});
+
+test('a signal that outlives its plans keeps nothing of them', async () => {
+  const engine = await start();
+  const { signal } = new AbortController();
+  const steps = [{ program: increment(), feeds: { x: vector(1) }, keep: ['y'] }];
+
+  for (let i = 0; i < 5; i++) await engine.run({ steps }, { signal });
+
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
 
 test('a slow caller holds the worker back: at most two steps are ahead of it', async () => {

@@ -110,19 +110,21 @@ export class OrtEngine implements Engine {
         }),
       );
     }
-    return new Promise((resolve, reject) => {
-      const pending: Pending = {
-        plan,
-        options,
-        cancelled: new SharedArrayBuffer(4),
-        resolve,
-        reject,
-        delivered: Promise.resolve(),
-      };
-      options.signal?.addEventListener('abort', () => this.cancel(pending), { once: true });
-      this.queue.push(pending);
-      this.pump();
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<readonly Outputs[]>();
+    const pending: Pending = {
+      plan,
+      options,
+      cancelled: new SharedArrayBuffer(4),
+      resolve,
+      reject,
+      delivered: Promise.resolve(),
+    };
+    // A job's signal lives for thousands of plans: a listener that stayed would keep every plan's feeds alive.
+    const onAbort = () => this.cancel(pending);
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    this.queue.push(pending);
+    this.pump();
+    return promise.finally(() => options.signal?.removeEventListener('abort', onAbort));
   }
 
   /** Cancels what runs, refuses what waits, releases the sessions; resolves when the thread is gone. */
