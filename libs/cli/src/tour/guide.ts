@@ -14,18 +14,29 @@ export interface Guide {
 
 export const textPrompt = (text: string): { readonly text: string } & Partial<Prompt> => ({ text });
 
+/** Ctrl-C cancels the chapter's job; after this we no longer wait to see it end. */
+const CANCEL_WAIT_MS = 30_000;
+
 /** Follows a job to its end with progress, and gives what it found. Errors: the job's own. */
 export async function follow(
   { heddle, out, signal }: Guide,
   started: Job | null,
 ): Promise<{ readonly id: string; readonly summary: Readonly<Record<string, unknown>> }> {
   const id = started?.id ?? '';
-  const job = await heddle.waitForJob(id, {
-    signal,
-    onChange: ({ progress }) => {
-      if (progress) out.progress(progress.done, progress.total, progress.unit, progress.message);
-    },
-  });
+  const leave = new AbortController();
+  const stop = () => {
+    heddle.jobs.Cancel({ id }).catch(() => leave.abort());
+    setTimeout(() => leave.abort(), CANCEL_WAIT_MS).unref();
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  const job = await heddle
+    .waitForJob(id, {
+      signal: leave.signal,
+      onChange: ({ progress }) => {
+        if (progress) out.progress(progress.done, progress.total, progress.unit, progress.message);
+      },
+    })
+    .finally(() => signal.removeEventListener('abort', stop));
   if (job.state !== 'JOB_STATE_SUCCEEDED') {
     throw new OperationError({
       code: job.state === 'JOB_STATE_CANCELLED' ? 'cancelled' : 'internal',
