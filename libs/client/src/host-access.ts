@@ -12,7 +12,10 @@ export type PromptJson = { readonly text: string } | { readonly tokens: readonly
 export type TokenizeJson = { readonly bos: boolean; readonly no_special: boolean };
 export type TargetJson = { readonly text: string } | { readonly id: number };
 
-/** What reads weights from disk: `loadModel` and `openWeights` of the hub's adapter, given by the composition root. */
+/**
+ * What reads weights from disk: `loadModel` and `openWeights` of the hub's adapter, given by the
+ * composition root.
+ */
 export interface WeightStore<M extends Model = Model> {
   load(folder: ModelFolder): Promise<M>;
   openWeights(folder: ModelFolder, model: M): WeightReader;
@@ -38,8 +41,9 @@ export interface CapturedPrompts {
 const CAPTURE_BYTES_MAX = 2 ** 30;
 
 /**
- * How a service reaches a model for its mathematics: values come from the activation server, weights from the model's
- * folder, where they lie. Keeps the model that was asked for last; a question about the same one reads no file again.
+ * How a service reaches a model for its mathematics: values come from the activation server,
+ * weights from the model's folder, where they lie. Keeps the model that was asked for last; a
+ * question about the same one reads no file again.
  */
 export class HostAccess {
   private readonly deps: HostAccessDeps;
@@ -94,7 +98,10 @@ export class HostAccess {
     return tokens.map(({ id }) => id);
   }
 
-  /** The id of a target. Errors: `invalid_argument` for a text that is not exactly one token, naming the field. */
+  /**
+   * The id of a target. Errors: `invalid_argument` for a text that is not exactly one token, naming
+   * the field.
+   */
   async target(
     model: string,
     target: TargetJson,
@@ -138,7 +145,10 @@ export class HostAccess {
   }
 }
 
-/** A prompt of a request as JSON. Errors: `invalid_argument` naming the field when it has neither text nor tokens. */
+/**
+ * A prompt of a request as JSON. Errors: `invalid_argument` naming the field when it has neither
+ * text nor tokens.
+ */
 export function promptJson(prompt: Prompt | null, field: string): PromptJson {
   if (prompt?.tokens && prompt.tokens.ids.length > 0) return { tokens: [...prompt.tokens.ids] };
   if (prompt?.text !== undefined && prompt.text !== '') return { text: prompt.text };

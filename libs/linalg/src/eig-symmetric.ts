@@ -10,9 +10,10 @@ export interface Eig {
 }
 
 /**
- * *Eigenvalues of a symmetric matrix by cyclic Jacobi.* `A = X diag(values) Xᵀ`, n × n. Refuses non-finite and
- * asymmetric input (a difference above 1e-10 of the largest element); "did not converge after N sweeps" is an operating
- * error. Cost about 8 sweeps · 4 n³. Golub & Van Loan, 8.5.
+ * *Eigenvalues of a symmetric matrix by cyclic Jacobi.* `A = X diag(values) Xᵀ`, n × n. Refuses
+ * non-finite and asymmetric input (a difference above 1e-10 of the largest element); "did not
+ * converge after N sweeps" is an operating error. Cost about 8 sweeps · 4 n³. Golub & Van Loan,
+ * 8.5.
  */
 export function eigSymmetric(a: Matrix, name = 'A', sweepsMax = JACOBI_SWEEPS_MAX): Eig {
   assert(a.rows === a.cols, () => `${name} is ${a.rows} × ${a.cols}, not square`);
@@ -51,7 +52,10 @@ function requireSymmetric(a: Matrix, name: string): void {
   }
 }
 
-/** The largest off-diagonal element: converged below ε ‖A‖, which is what the elements themselves carry as rounding. */
+/**
+ * The largest off-diagonal element: converged below ε ‖A‖, which is what the elements themselves
+ * carry as rounding.
+ */
 function offDiagonal(a: Matrix): number {
   let max = 0;
   for (let i = 0; i < a.rows; i++) {
@@ -60,7 +64,10 @@ function offDiagonal(a: Matrix): number {
   return max;
 }
 
-/** One rotation in the plane (p, q) that makes `A_pq` zero, applied to A from both sides and to the vectors. */
+/**
+ * One rotation in the plane (p, q) that makes `A_pq` zero, applied to A from both sides and to the
+ * vectors.
+ */
 export function annihilate(a: Matrix, vectors: Matrix, p: number, q: number): void {
   const size = a.rows;
   const apq = a.data[p * size + q];

@@ -58,7 +58,10 @@ const near = (a: Matrix, b: Matrix, tolerance: number, what: string): void => {
 const orthonormalColumns = (a: Matrix, what: string): void =>
   near(multiply(transpose(a), a), identityMatrix(a.cols), 1e-13 * Math.max(10, a.cols), what);
 
-/** Tall, square, wide, single rows and columns, rank deficient, zero, graded over 12 decades, repeated columns. */
+/**
+ * Tall, square, wide, single rows and columns, rank deficient, zero, graded over 12 decades,
+ * repeated columns.
+ */
 function zoo(): [string, Matrix][] {
   const rng = new Rng(5);
   const graded = random(rng, 9, 6);

@@ -4,11 +4,12 @@ import { qr } from './qr.ts';
 import { type Svd, svd, withCanonicalSigns } from './svd.ts';
 
 /**
- * *SVD of a product in factored form*, `A Bᵀ = U diag(S) Vᵀ`, without forming it: `A = Q_A R_A`, `B = Q_B R_B`, SVD of
- * the small core `R_A R_Bᵀ`, then `U = Q_A U'`, `V = Q_B V'`. `A` m × h and `B` k × h, h ≤ min(m, k); `U` m × h, `V` k ×
- * h. Exactly h singular values: the rest of the m × k matrix is zero by rank. Signs and errors as in `svd`. The core's
- * factorisation is verified (max|U S Vᵀ − core| ≤ 1e-10 · max|core|): a LAPACK driver was once seen to return
- * wrong factors in silence. Cost 2 (m + k) h² + 8 h³.
+ * *SVD of a product in factored form*, `A Bᵀ = U diag(S) Vᵀ`, without forming it: `A = Q_A R_A`,
+ * `B = Q_B R_B`, SVD of the small core `R_A R_Bᵀ`, then `U = Q_A U'`, `V = Q_B V'`. `A` m × h and
+ * `B` k × h, h ≤ min(m, k); `U` m × h, `V` k × h. Exactly h singular values: the rest of the m × k
+ * matrix is zero by rank. Signs and errors as in `svd`. The core's factorisation is verified (max|U
+ * S Vᵀ − core| ≤ 1e-10 · max|core|): a LAPACK driver was once seen to return wrong factors in
+ * silence. Cost 2 (m + k) h² + 8 h³.
  */
 export function lowRankSvd(a: Matrix, b: Matrix, name = 'A Bᵀ'): Svd {
   assert(a.cols === b.cols, () => `A has ${a.cols} columns, B has ${b.cols}`);

@@ -1,8 +1,9 @@
 import { type Matrix, multiply, rowOf, transpose, zeroMatrix } from './matrix.ts';
 
 /**
- * The slow twin of `pinv` for full column rank: `(AᵀA)⁻¹ Aᵀ`, the normal equations solved by Gauss-Jordan elimination with pivoting.
- * Squares the condition number, so it agrees to 1e-8 on well-conditioned matrices only.
+ * The slow twin of `pinv` for full column rank: `(AᵀA)⁻¹ Aᵀ`, the normal equations solved by
+ * Gauss-Jordan elimination with pivoting. Squares the condition number, so it agrees to 1e-8 on
+ * well-conditioned matrices only.
  */
 export function pinvReference(a: Matrix): Matrix {
   const right = transpose(a);

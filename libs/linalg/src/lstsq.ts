@@ -4,9 +4,9 @@ import { type Matrix, multiply, multiplyTransposed } from './matrix.ts';
 import { svd } from './svd.ts';
 
 /**
- * *Moore-Penrose inverse*, `A⁺ = V diag(1/S) Uᵀ` over the singular values above `rcond · S₀`; `A` m × n, `A⁺` n × m. The
- * default `rcond` is max(m, n) · ε, so a rank-deficient or zero matrix has an inverse too. Laws: `A A⁺ A = A`, `A⁺ A A⁺ = A⁺`,
- * both products symmetric. Errors as in `svd`.
+ * *Moore-Penrose inverse*, `A⁺ = V diag(1/S) Uᵀ` over the singular values above `rcond · S₀`; `A` m
+ * × n, `A⁺` n × m. The default `rcond` is max(m, n) · ε, so a rank-deficient or zero matrix has an
+ * inverse too. Laws: `A A⁺ A = A`, `A⁺ A A⁺ = A⁺`, both products symmetric. Errors as in `svd`.
  */
 export function pinv(a: Matrix, name = 'A', rcond = Math.max(a.rows, a.cols) * EPSILON): Matrix {
   const { U, S, V } = svd(a, name);
@@ -19,8 +19,8 @@ export function pinv(a: Matrix, name = 'A', rcond = Math.max(a.rows, a.cols) * E
 }
 
 /**
- * *Least squares*: the `X` of smallest norm that minimises `‖A X − B‖`; `A` m × n, `B` m × p, `X` n × p. For every rank and for
- * wide and tall `A`.
+ * *Least squares*: the `X` of smallest norm that minimises `‖A X − B‖`; `A` m × n, `B` m × p, `X` n
+ * × p. For every rank and for wide and tall `A`.
  */
 export function lstsq(a: Matrix, b: Matrix, name = 'A'): Matrix {
   assert(a.rows === b.rows, () => `A has ${a.rows} rows, B has ${b.rows}`);

@@ -1,6 +1,9 @@
 import { assert, invalidArgument } from '@heddle/core';
 
-/** A dense row-major matrix in fp64: element (i, j) is `data[i * cols + j]`. The room's only container. */
+/**
+ * A dense row-major matrix in fp64: element (i, j) is `data[i * cols + j]`. The room's only
+ * container.
+ */
 export interface Matrix {
   readonly rows: number;
   readonly cols: number;

@@ -14,8 +14,9 @@ export interface Pca {
 }
 
 /**
- * *Principal component analysis*, samples as rows: `X − mean = U S Vᵀ`, directions `Vᵀ`, variances `S² / (n − 1)`, scores
- * `(X − mean) V`. `X` n × d, k ≤ min(n, d), n ≥ 2. Signs as in `svd`. Refuses non-finite elements.
+ * *Principal component analysis*, samples as rows: `X − mean = U S Vᵀ`, directions `Vᵀ`, variances
+ * `S² / (n − 1)`, scores `(X − mean) V`. `X` n × d, k ≤ min(n, d), n ≥ 2. Signs as in `svd`.
+ * Refuses non-finite elements.
  */
 export function pca(x: Matrix, count = Math.min(x.rows, x.cols), name = 'X'): Pca {
   assert(x.rows >= 2, () => `${name} has ${x.rows} samples; a variance takes two`);

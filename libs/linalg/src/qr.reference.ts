@@ -2,8 +2,9 @@ import { columnOf, dot, type Matrix, zeroMatrix } from './matrix.ts';
 import type { Qr } from './qr.ts';
 
 /**
- * *Thin QR by Gram-Schmidt, done twice.* The slow twin of `qr` for full column rank (m ≥ n): each column minus its
- * projections on the earlier ones, repeated once because a single pass loses orthogonality ("twice is enough", Kahan).
+ * *Thin QR by Gram-Schmidt, done twice.* The slow twin of `qr` for full column rank (m ≥ n): each
+ * column minus its projections on the earlier ones, repeated once because a single pass loses
+ * orthogonality ("twice is enough", Kahan).
  */
 export function qrReference(a: Matrix): Qr {
   const { rows: m, cols: n } = a;

@@ -8,9 +8,10 @@ export interface Qr {
 }
 
 /**
- * *Thin QR by Householder reflections.* `A = Q R`; `A` m × n, `Q` m × r, `R` r × n, r = min(m, n). Signs are fixed by a
- * diagonal ≥ 0, so the answer is unique for full column rank; `Q` has orthonormal columns for every rank, zero included.
- * Refuses non-finite elements. Cost 2 m n r. Golub & Van Loan, 5.2.
+ * *Thin QR by Householder reflections.* `A = Q R`; `A` m × n, `Q` m × r, `R` r × n, r = min(m, n).
+ * Signs are fixed by a diagonal ≥ 0, so the answer is unique for full column rank; `Q` has
+ * orthonormal columns for every rank, zero included. Refuses non-finite elements. Cost 2 m n r.
+ * Golub & Van Loan, 5.2.
  */
 export function qr(a: Matrix, name = 'A'): Qr {
   requireFinite(a, name);
@@ -33,8 +34,9 @@ export function qr(a: Matrix, name = 'A'): Qr {
 }
 
 /**
- * Replaces column j by its reflection: `alpha` on the diagonal, the vector v (with v_j = 1 implied) below it; applies
- * `I − tau v vᵀ` to the columns on the right. Returns tau; 0 for a column that is already zero below the diagonal.
+ * Replaces column j by its reflection: `alpha` on the diagonal, the vector v (with v_j = 1 implied)
+ * below it; applies `I − tau v vᵀ` to the columns on the right. Returns tau; 0 for a column that is
+ * already zero below the diagonal.
  */
 function reflectColumn(work: Float64Array, m: number, n: number, j: number): number {
   let scale = 0;

@@ -3,8 +3,9 @@ import { columnOf, fromRows, type Matrix, transpose, zeroMatrix } from './matrix
 import { type Svd, withCanonicalSigns } from './svd.ts';
 
 /**
- * *SVD from the symmetric matrix* `( 0 A ; Aᵀ 0 )`, whose eigenvalues are ±σ (and zeros) with eigenvectors (u, ±v)/√2.
- * The slow twin of `svd` for full rank; unlike `AᵀA` it does not square the condition number. Cost (m + n)³ a sweep.
+ * *SVD from the symmetric matrix* `( 0 A ; Aᵀ 0 )`, whose eigenvalues are ±σ (and zeros) with
+ * eigenvectors (u, ±v)/√2. The slow twin of `svd` for full rank; unlike `AᵀA` it does not square
+ * the condition number. Cost (m + n)³ a sweep.
  */
 export function svdReference(a: Matrix): Svd {
   const { rows: m, cols: n } = a;

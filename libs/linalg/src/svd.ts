@@ -24,15 +24,17 @@ export interface Svd {
 }
 
 /**
- * *Thin singular value decomposition by one-sided Jacobi.* `A = U diag(S) Vᵀ`; `A` m × n, `U` m × r, `V` n × r, r =
- * min(m, n). Pairs of columns are rotated until all are orthogonal; their lengths are the singular values. `U` and `V`
- * are orthonormal for every rank: where a singular value is below rounding (max(m, n) · ε · S₀) its `u` is completed.
+ * *Thin singular value decomposition by one-sided Jacobi.* `A = U diag(S) Vᵀ`; `A` m × n, `U` m ×
+ * r, `V` n × r, r = min(m, n). Pairs of columns are rotated until all are orthogonal; their lengths
+ * are the singular values. `U` and `V` are orthonormal for every rank: where a singular value is
+ * below rounding (max(m, n) · ε · S₀) its `u` is completed.
  *
- * Signs: the entry of largest magnitude of each `v` is positive (the first such). Inside a group of equal singular values any rotation
- * is right; compare `u vᵀ`, projectors or contributions, never a vector.
+ * Signs: the entry of largest magnitude of each `v` is positive (the first such). Inside a group of
+ * equal singular values any rotation is right; compare `u vᵀ`, projectors or contributions, never a
+ * vector.
  *
- * Refuses non-finite elements; "did not converge after N sweeps" is an operating error. Cost about 8 sweeps · m n².
- * Demmel & Veselić 1992.
+ * Refuses non-finite elements; "did not converge after N sweeps" is an operating error. Cost about
+ * 8 sweeps · m n². Demmel & Veselić 1992.
  */
 export function svd(a: Matrix, name = 'A', sweepsMax = JACOBI_SWEEPS_MAX): Svd {
   requireFinite(a, name);
@@ -128,7 +130,10 @@ function rotate(x: Float64Array, y: Float64Array, cosine: number, sine: number):
   }
 }
 
-/** Replaces the directions of negligible singular values by unit vectors made orthogonal to all the others. */
+/**
+ * Replaces the directions of negligible singular values by unit vectors made orthogonal to all the
+ * others.
+ */
 function completeOrthonormal(left: Float64Array[], S: Float64Array): void {
   const size = left.length;
   const floor = size * EPSILON * (S[0] ?? 0);

@@ -6,8 +6,9 @@ export interface TopK {
 }
 
 /**
- * *The k largest values*, descending; ties by index, ascending (as in every TopK of ours). Infinities are ordered, NaN is
- * refused by index. Asserts 0 ≤ k ≤ n. Cost n log k: a heap whose root is the worst one kept.
+ * *The k largest values*, descending; ties by index, ascending (as in every TopK of ours).
+ * Infinities are ordered, NaN is refused by index. Asserts 0 ≤ k ≤ n. Cost n log k: a heap whose
+ * root is the worst one kept.
  */
 export function topk(values: ArrayLike<number>, k: number, name = 'values'): TopK {
   const n = values.length;

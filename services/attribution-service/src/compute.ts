@@ -19,7 +19,9 @@ type Source = {
 };
 
 export interface Report {
-  /** What people see: at most `SOURCES_SHOWN` sources, strongest first, and the sum of the others. */
+  /**
+   * What people see: at most `SOURCES_SHOWN` sources, strongest first, and the sum of the others.
+   */
   readonly summary: { readonly [name: string]: Json };
   /** All sources, for the file. */
   readonly all: Json;
@@ -27,9 +29,10 @@ export interface Report {
 }
 
 /**
- * A score's report. The score is a sum over pairs (query source, key source); each pair's product is shared equally by its two sources
- * (the Shapley value of a bilinear form), so that both sides stand in one list whose sum is the score once: a source's
- * contribution is half of its marginal `q_u · k` or `q · k_w`. `sides` has the sums of the whole marginals.
+ * A score's report. The score is a sum over pairs (query source, key source); each pair's product
+ * is shared equally by its two sources (the Shapley value of a bilinear form), so that both sides
+ * stand in one list whose sum is the score once: a source's contribution is half of its marginal
+ * `q_u · k` or `q · k_w`. `sides` has the sums of the whole marginals.
  */
 export function scoreReport(why: ScoreAttribution): Report {
   const { query, key } = why.sides;

@@ -1,4 +1,7 @@
-/** Tasks of one trace; more prompts share tasks. Enough to keep every worker busy, few enough for one journal. */
+/**
+ * Tasks of one trace; more prompts share tasks. Enough to keep every worker busy, few enough for
+ * one journal.
+ */
 export const TASKS_MAX = 256;
 
 /** Prompts of one trace, as the contract says. */
@@ -8,6 +11,9 @@ export const DATASET_MAX = 10_000;
 /** Words that a trace explains together, and against. */
 export const TARGETS_MAX = 64;
 
-/** Graphs in a summary, and strongest edges of each; the artifact has all of them. 64 of 10 edges are 100 KB. */
+/**
+ * Graphs in a summary, and strongest edges of each; the artifact has all of them. 64 of 10 edges
+ * are 100 KB.
+ */
 export const GRAPHS_SHOWN = 64;
 export const EDGES_SHOWN = 10;

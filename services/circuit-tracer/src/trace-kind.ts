@@ -25,7 +25,10 @@ type Range = { readonly from: number; readonly to: number };
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** The kind `circuit.trace`: prompts in tasks of equal size, their graphs put together in the order of the prompts. */
+/**
+ * The kind `circuit.trace`: prompts in tasks of equal size, their graphs put together in the order
+ * of the prompts.
+ */
 export function traceKind(deps: TraceDeps): JobKind {
   return {
     kind: 'circuit.trace',

@@ -108,8 +108,9 @@ export function itemCount({ prompts, dataset }: TraceRequest): number {
 }
 
 /**
- * The prompts `from` to `to` with their questions. A dataset brings its answers: the indirect object, and for the logit objective the
- * subject as what it is compared with, unless the request names its own.
+ * The prompts `from` to `to` with their questions. A dataset brings its answers: the indirect
+ * object, and for the logit objective the subject as what it is compared with, unless the request
+ * names its own.
  */
 export function traceItems(request: TraceRequest, from: number, to: number): TraceItem[] {
   const { prompts, dataset, targets, versus, objective } = request;

@@ -23,7 +23,10 @@ export interface FitDeps {
 
 type Head = FitRequest['heads'][number];
 
-/** The kind `qk.fit`: queries and keys of the contrasts, then one covariance for each feature and head. */
+/**
+ * The kind `qk.fit`: queries and keys of the contrasts, then one covariance for each feature and
+ * head.
+ */
 export function fitKind(deps: FitDeps): JobKind {
   return {
     kind: 'qk.fit',
@@ -115,7 +118,8 @@ async function captureSamples(
   const { signal } = context;
   const nothing = { layers: 0, logits: false };
   const { shape } = await hosts.host(info, nothing, { signal, pulse: () => context.pulse() });
-  // The vectors that meet in the score: after the rotation, and the norm before it, where there is one.
+  // The vectors that meet in the score: after the rotation, and the norm before it, where there is
+  // one.
   const hook = (layer: number, which: 'q' | 'k') =>
     `blocks.${layer}.attn.hook_${shape.rotary === null ? '' : 'rot_'}${which}`;
   const layers = [...new Set(heads.map(({ layer }) => layer))];

@@ -21,7 +21,10 @@ export type FitRequest = {
   readonly options: TokenizeJson;
 };
 
-/** What can be checked before the prompts are tokenised; positions against tokens are checked when the job starts. */
+/**
+ * What can be checked before the prompts are tokenised; positions against tokens are checked when
+ * the job starts.
+ */
 export function checkedFit(request: StartFitRequest): FitRequest {
   const { contrasts } = request;
   if (contrasts.length === 0 || contrasts.length > CONTRASTS_MAX) {

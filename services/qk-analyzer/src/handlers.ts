@@ -7,7 +7,10 @@ export interface HandlerDeps {
   readonly submit: (request: Json, key: string) => Promise<{ readonly id: string }>;
 }
 
-/** The contract's side: fits checked in, jobs out. `StartScan` is not here and answers UNIMPLEMENTED. */
+/**
+ * The contract's side: fits checked in, jobs out. `StartScan` is not here and answers
+ * UNIMPLEMENTED.
+ */
 export function qkHandlers({ submit }: HandlerDeps): Handlers<QkService> {
   return {
     async StartFit(request) {

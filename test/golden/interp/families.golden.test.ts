@@ -1,6 +1,7 @@
 /**
- * Every family through our own weight maps, on the values of HuggingFace transformers in fp64 (`test/golden/models`): sums
- * are sums, scores come back from the weights, and a trace accepts the activations.
+ * Every family through our own weight maps, on the values of HuggingFace transformers in fp64
+ * (`test/golden/models`): sums are sums, scores come back from the weights, and a trace accepts the
+ * activations.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,4 +1,7 @@
-/** libs/interp against numpy (dense matrices, LAPACK): `make.py` beside this file, which imports nothing of ours. */
+/**
+ * libs/interp against numpy (dense matrices, LAPACK): `make.py` beside this file, which imports
+ * nothing of ours.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** The three methods as jobs, over real gRPC to an activation server: what people get, compared with transformers' values. */
+/**
+ * The three methods as jobs, over real gRPC to an activation server: what people get, compared with
+ * transformers' values.
+ */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';

@@ -9,7 +9,10 @@ import {
 } from '../host/index.ts';
 import { PAIRS_LISTED, PAIRS_MAX } from './limits.ts';
 
-/** A part of a score or a logit: what brought it, where it was written and (a head) where it was read. */
+/**
+ * A part of a score or a logit: what brought it, where it was written and (a head) where it was
+ * read.
+ */
 export interface Term {
   readonly kind: ResidualSource['kind'] | 'query_bias' | 'key_bias' | 'unembedding_bias';
   readonly layer: number;
@@ -48,9 +51,15 @@ export interface ScoreAttribution {
   readonly query: number;
   readonly key: number;
   readonly attention: number;
-  /** The score by sources of the query (with the whole key), and by sources of the key (with the whole query): two views of one number, strongest first. */
+  /**
+   * The score by sources of the query (with the whole key), and by sources of the key (with the
+   * whole query): two views of one number, strongest first.
+   */
   readonly sides: { readonly query: Side; readonly key: Side };
-  /** The score by pairs of sources: the strongest, and the sum of all others; null where there are too many pairs. */
+  /**
+   * The score by pairs of sources: the strongest, and the sum of all others; null where there are
+   * too many pairs.
+   */
   readonly pairs: {
     readonly strongest: readonly PairTerm[];
     readonly restSum: number;
@@ -68,10 +77,12 @@ export interface ScoreQuestion {
 }
 
 /**
- * *Why a head's score is what it is*: `score = q·k / attnScale` is linear in every source of the query's residual stream and in every source
- * of the key's, once the norm scales (LN's, and those of QK norm) are frozen; rotations and weights are exact. Terms: each
- * earlier head by the position it read, MLPs, attention biases (b_O with the value biases), token and position embedding, and the head's own bias (b_Q or b_K
- * with the norm's bias). Each computed independently; nothing is a remainder.
+ * *Why a head's score is what it is*: `score = q·k / attnScale` is linear in every source of the
+ * query's residual stream and in every source of the key's, once the norm scales (LN's, and those
+ * of QK norm) are frozen; rotations and weights are exact. Terms: each earlier head by the position
+ * it read, MLPs, attention biases (b_O with the value biases), token and position embedding, and
+ * the head's own bias (b_Q or b_K with the norm's bias). Each computed independently; nothing is a
+ * remainder.
  */
 export function whyScore(run: HostRun, question: ScoreQuestion): ScoreAttribution {
   requireTwinLength(run.length);
@@ -210,8 +221,9 @@ export interface LogitAttribution extends Side {
 }
 
 /**
- * *Why a next-token logit is what it is*: the sources of the final residual stream over the final norm's frozen scale, each times the word's
- * direction `diag(gamma) W_U`, and the constant `b_U + beta W_U`. The logit is raw, not centred over the vocabulary.
+ * *Why a next-token logit is what it is*: the sources of the final residual stream over the final
+ * norm's frozen scale, each times the word's direction `diag(gamma) W_U`, and the constant
+ * `b_U + beta W_U`. The logit is raw, not centred over the vocabulary.
  */
 export function whyLogit(
   run: HostRun,
@@ -243,7 +255,10 @@ export function whyLogit(
   return { token: asked, position, ...sideOf(terms, logits[asked]) };
 }
 
-/** How a term is called in tables: `9.6`, `mlp 3`, `bias 3` (attention biases of a layer), `embedding`. */
+/**
+ * How a term is called in tables: `9.6`, `mlp 3`, `bias 3` (attention biases of a layer),
+ * `embedding`.
+ */
 export function termName({ kind, layer, head }: Omit<Term, 'contribution'>): string {
   switch (kind) {
     case 'head':

@@ -7,14 +7,19 @@ import { DYNAMIC_THRESHOLD, NODES_MAX } from './limits.ts';
 import { type Question, type Seeding, seedsOf } from './seeds.reference.ts';
 
 export interface AccppOptions {
-  /** `dynamic`: min(1, 2.5 / number of keys), for each firing; or one share of attention for all. */
+  /**
+   * `dynamic`: min(1, 2.5 / number of keys), for each firing; or one share of attention for all.
+   */
   readonly threshold?: 'dynamic' | number;
 }
 
 export interface Trace {
   readonly graph: TraceGraph;
   readonly seeding: Omit<Seeding, 'seeds'>;
-  /** Heads whose firing was not explained within the cap on removals: they stand in the graph without edges. */
+  /**
+   * Heads whose firing was not explained within the cap on removals: they stand in the graph
+   * without edges.
+   */
   readonly unexplained: readonly string[];
 }
 
@@ -32,11 +37,13 @@ export function basisCache(run: HostRun): BasisOf {
 }
 
 /**
- * *ACC++, whole*: from the objective's seeds down, each head that fires is explained on its query and on its key side by (component,
- * singular vector) terms; heads among them are traced in turn, a query-side one at (dest, the token it read), a key-side one at
- * (src, that token). A firing is traced in layer ≥ 1, at dest ≥ 1, when its attention reaches the threshold. Each once.
+ * *ACC++, whole*: from the objective's seeds down, each head that fires is explained on its query
+ * and on its key side by (component, singular vector) terms; heads among them are traced in turn, a
+ * query-side one at (dest, the token it read), a key-side one at (src, that token). A firing is
+ * traced in layer ≥ 1, at dest ≥ 1, when its attention reaches the threshold. Each once.
  *
- * Norm scales are frozen, those of QK norm too (then the score is bilinear again; the reference refuses such models). Franco et al. 2026.
+ * Norm scales are frozen, those of QK norm too (then the score is bilinear again; the reference
+ * refuses such models). Franco et al. 2026.
  */
 export function traceAccpp(
   run: HostRun,
@@ -47,7 +54,10 @@ export function traceAccpp(
   return drained(accppSteps(run, question, options, basisOf));
 }
 
-/** The same, pausing before each side of each firing (a tenth of a second to one), so that a caller can look up or stop; yields the number of firings so far. */
+/**
+ * The same, pausing before each side of each firing (a tenth of a second to one), so that a caller
+ * can look up or stop; yields the number of firings so far.
+ */
 export function* accppSteps(
   run: HostRun,
   question: Question,

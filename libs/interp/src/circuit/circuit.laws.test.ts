@@ -307,7 +307,8 @@ test('flipping the joint sign of a singular pair changes neither slices nor upst
 });
 
 test('SAD: without a cut, upstream contributions sum to the selected slices’ share that heads bring', () => {
-  // All heads together, each weighed by √σ e_k w_k, against the same projection of their summed output.
+  // All heads together, each weighed by √σ e_k w_k, against the same projection of their summed
+  // output.
   const { run } = runs[0];
   const firing = { layer: 2, head: 2, dest: 7, src: 4 };
   const pair = augmentedPair(run, firing);

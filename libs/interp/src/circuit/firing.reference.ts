@@ -6,7 +6,10 @@ import type { HeadBasis } from './head-basis.ts';
 import { igWeights } from './integrated-gradients.reference.ts';
 import { REMOVALS_MAX } from './limits.ts';
 
-/** What may bring attention: an upstream component. A head comes apart by the token it read (`token`). */
+/**
+ * What may bring attention: an upstream component. A head comes apart by the token it read
+ * (`token`).
+ */
 export interface Component {
   readonly kind: Exclude<NodeKind, 'root'>;
   readonly layer: number;
@@ -42,9 +45,10 @@ export interface Firing {
 type Part = (component: number) => Matrix;
 
 /**
- * *Why a head looks from dest to src* (ACC++): its scores as a sum over (component, singular vector), on one side with the other side whole;
- * the terms ordered by the integrated gradients of the softmax; removed in that order until the attention on src falls below the
- * threshold. What was removed is the explanation, the drops its weights. Franco et al. 2026.
+ * *Why a head looks from dest to src* (ACC++): its scores as a sum over (component, singular
+ * vector), on one side with the other side whole; the terms ordered by the integrated gradients of
+ * the softmax; removed in that order until the attention on src falls below the threshold. What was
+ * removed is the explanation, the drops its weights. Franco et al. 2026.
  */
 export function traceSide(
   run: HostRun,
@@ -89,7 +93,10 @@ function componentsOf(run: HostRun, layer: number, position: number): Component[
   return out;
 }
 
-/** On the key side other keys compete, and may have read tokens after src: they are parts too, though no edge into src. */
+/**
+ * On the key side other keys compete, and may have read tokens after src: they are parts too,
+ * though no edge into src.
+ */
 function addLaterReads(run: HostRun, layer: number, { dest, src }: Firing, out: Component[]): void {
   for (let below = 0; below < layer; below++) {
     for (let head = 0; head < run.host.shape.n_heads; head++) {
@@ -127,7 +134,10 @@ function destParts(
   };
 }
 
-/** Key side: the whole query, times the component's share of every key, taken at that key's own position. */
+/**
+ * Key side: the whole query, times the component's share of every key, taken at that key's own
+ * position.
+ */
 function srcParts(
   run: HostRun,
   reads: HeadReads,
@@ -136,7 +146,8 @@ function srcParts(
   components: readonly Component[],
 ): Part {
   const query = rowTimes(reads.query(dest), basis.toQuery);
-  // What a head carries over from a token is the same vector at every key, weighed by the pattern: projected once.
+  // What a head carries over from a token is the same vector at every key, weighed by the pattern:
+  // projected once.
   const carried = components.map(({ kind, layer, head, token }) =>
     kind === 'head' ? reads.projectKey(rowOf(run.headOutput(layer, head as number), token)) : null,
   );
@@ -195,7 +206,10 @@ function requireSum(scores: Float64Array, reads: HeadReads, dest: number): void 
   );
 }
 
-/** All (component, singular vector) pairs by descending integrated gradient; ties in the order of the components. */
+/**
+ * All (component, singular vector) pairs by descending integrated gradient; ties in the order of
+ * the components.
+ */
 function orderByGradient(
   components: readonly Component[],
   part: Part,

@@ -1,4 +1,7 @@
-/** What a node of a trace is. `attn_bias` is a layer's b_O with its value biases, `bias_offset` a reading head's own biases. */
+/**
+ * What a node of a trace is. `attn_bias` is a layer's b_O with its value biases, `bias_offset` a
+ * reading head's own biases.
+ */
 export type NodeKind = 'head' | 'mlp' | 'embedding' | 'attn_bias' | 'bias_offset' | 'root';
 
 export interface TraceNode {
@@ -8,10 +11,16 @@ export interface TraceNode {
   readonly kind: NodeKind;
   /** Null for what has no heads. */
   readonly head: number | null;
-  /** Where it writes, and for a head where it reads; both the position for bare nodes. Null: the whole head (SAD). */
+  /**
+   * Where it writes, and for a head where it reads; both the position for bare nodes. Null: the
+   * whole head (SAD).
+   */
   readonly dest: number;
   readonly src: number | null;
-  /** A head: its attention from dest to src. The root: the objective. Others: the sum of what their edges weigh. */
+  /**
+   * A head: its attention from dest to src. The root: the objective. Others: the sum of what their
+   * edges weigh.
+   */
   readonly weight: number;
 }
 
@@ -19,7 +28,10 @@ export interface TraceEdge {
   readonly from: string;
   readonly to: string;
   readonly side: 'seed' | 'dest' | 'src';
-  /** Attention that the edge brings (ACC++), score contribution (SAD), share of the objective (seeds). */
+  /**
+   * Attention that the edge brings (ACC++), score contribution (SAD), share of the objective
+   * (seeds).
+   */
   readonly weight: number;
   /** Ranks of the singular values of the reading head's W_Q W_Kᵀ, 0 the largest. */
   readonly singular_vectors: readonly number[];

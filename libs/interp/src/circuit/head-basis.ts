@@ -14,10 +14,12 @@ import type { ProcessedHost } from '../host/index.ts';
 import { RANK_TOLERANCE } from './limits.ts';
 
 /**
- * *The singular basis of a head*, `W_Q W_Kᵀ = U diag(S) Vᵀ`, seen from head space. A query part q (after rotation) has the
- * coefficients `q W_Q⁺ U diag(S)`, a key part k the coefficients `k (W_K⁺) V`; their product over k is q·k exactly, because
- * `toQuery toKeyᵀ = 1` in head space when both weights have full column rank. One basis for all positions and prompts: rotation and
- * biases become maps of the inputs, `M_d = W_Q R_dᵀ W_Q⁺`, `c_d = b_Q W_Q⁺` (and likewise for keys), which are never formed.
+ * *The singular basis of a head*, `W_Q W_Kᵀ = U diag(S) Vᵀ`, seen from head space. A query part q
+ * (after rotation) has the coefficients `q W_Q⁺ U diag(S)`, a key part k the coefficients
+ * `k (W_K⁺) V`; their product over k is q·k exactly, because `toQuery toKeyᵀ = 1` in head space
+ * when both weights have full column rank. One basis for all positions and prompts: rotation and
+ * biases become maps of the inputs, `M_d = W_Q R_dᵀ W_Q⁺`, `c_d = b_Q W_Q⁺` (and likewise for
+ * keys), which are never formed.
  */
 export interface HeadBasis {
   /** `W_Q⁺ U diag(S)`, `[d_head, d_head]`: first axis head space, second singular vector. */

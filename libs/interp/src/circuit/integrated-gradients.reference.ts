@@ -4,10 +4,10 @@ import { softmax } from '../host/index.ts';
 import { IG_STEPS } from './limits.ts';
 
 /**
- * *Integrated gradients of a softmax probability*: with total scores S = Σ_i X_i and p(α) = softmax(α S),
- * `IG_i = ∫_0^1 p_j(α) (X_ij − X_i · p(α)) dα`, trapezoid of `steps` intervals. IG is linear in X_i: the result is the
- * vector w, one weight per key, with `IG_i = X_i · w` for every component i.
- * Completeness: `S · w = p_j(1) − 1/n`, to the trapezoid's error.
+ * *Integrated gradients of a softmax probability*: with total scores S = Σ_i X_i and p(α) =
+ * softmax(α S), `IG_i = ∫_0^1 p_j(α) (X_ij − X_i · p(α)) dα`, trapezoid of `steps` intervals. IG is
+ * linear in X_i: the result is the vector w, one weight per key, with `IG_i = X_i · w` for every
+ * component i. Completeness: `S · w = p_j(1) − 1/n`, to the trapezoid's error.
  */
 export function igWeights(scores: Float64Array, target: number, steps = IG_STEPS): Float64Array {
   assert(target >= 0 && target < scores.length, () => `key ${target} of ${scores.length}`);
@@ -22,7 +22,10 @@ export function igWeights(scores: Float64Array, target: number, steps = IG_STEPS
   return w;
 }
 
-/** `IG_i` of explicit components, one row of scores each: the formula as written, for small problems and tests. */
+/**
+ * `IG_i` of explicit components, one row of scores each: the formula as written, for small problems
+ * and tests.
+ */
 export function igOfSoftmax(
   components: readonly Float64Array[],
   target: number,

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { IOI_NAMES, IOI_PATTERNS, ioiDataset, ioiSentence, MersenneTwister } from './index.ts';
 
-// Fixtures: Python's `random` and the published generator (Franco & Crovella, ioi_dataset.py), as recorded in the method's description.
+// Fixtures: Python's `random` and the published generator (Franco & Crovella, ioi_dataset.py), as
+// recorded in the method's description.
 
 test('MT19937 gives the doubles and the bounded numbers of Python for seed 0', () => {
   const doubles = new MersenneTwister(0);

@@ -16,7 +16,9 @@ const pattern = (opener: string, event: string, bridge: string, phrase: string):
   phrase,
 });
 
-/** The fifteen base patterns of Wang et al. 2022. `mixed` data uses the first seven, in both orders. */
+/**
+ * The fifteen base patterns of Wang et al. 2022. `mixed` data uses the first seven, in both orders.
+ */
 export const IOI_PATTERNS: readonly IoiPattern[] = [
   pattern('Then,', 'went to the P', '.', 'gave a O to'),
   pattern('Then,', 'had a lot of fun at the P', '.', 'gave a O to'),
@@ -73,7 +75,10 @@ export interface IoiPrompt extends IoiFilling {
   readonly pattern: number;
 }
 
-/** One sentence: `Then, Ruby and Kate went to the store. Ruby gave a ring to`, with the answer ` Kate`. */
+/**
+ * One sentence: `Then, Ruby and Kate went to the store. Ruby gave a ring to`, with the answer
+ * ` Kate`.
+ */
 export function ioiSentence(
   pattern: IoiPattern,
   order: IoiOrder,
@@ -90,9 +95,10 @@ export function ioiSentence(
 }
 
 /**
- * *The IOI data set*, bit for bit as the published Python generator makes its `mixed` kind: patterns 1 to 7 in both orders, the list shuffled, then for
- * each prompt a template, three names redrawn together until all differ (the third only consumes randomness), a place and an object, both
- * always drawn. For seed 0 and 256 prompts the texts have a known SHA-256.
+ * *The IOI data set*, bit for bit as the published Python generator makes its `mixed` kind:
+ * patterns 1 to 7 in both orders, the list shuffled, then for each prompt a template, three names
+ * redrawn together until all differ (the third only consumes randomness), a place and an object,
+ * both always drawn. For seed 0 and 256 prompts the texts have a known SHA-256.
  */
 export function ioiDataset(count: number, seed: number): IoiPrompt[] {
   const random = new MersenneTwister(seed);

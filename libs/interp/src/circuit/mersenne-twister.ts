@@ -4,9 +4,10 @@ const SIZE = 624;
 const SHIFT = 397;
 
 /**
- * *MT19937 as Python's `random` runs it*: seeded by init_by_array of the seed's 32-bit words, whole numbers below n from the
- * top bits with rejection, doubles of 53 bits, Fisher-Yates from the last index down. For data sets that others made with Python;
- * our own randomness is `Rng`. Matsumoto & Nishimura 1998.
+ * *MT19937 as Python's `random` runs it*: seeded by init_by_array of the seed's 32-bit words, whole
+ * numbers below n from the top bits with rejection, doubles of 53 bits, Fisher-Yates from the last
+ * index down. For data sets that others made with Python; our own randomness is `Rng`. Matsumoto &
+ * Nishimura 1998.
  */
 export class MersenneTwister {
   private readonly state = new Uint32Array(SIZE);

@@ -17,8 +17,9 @@ export interface SadOptions {
   /** Where to start; absent: the heads among the objective's seeds, at the asked position. */
   readonly seeds?: readonly HeadFiring[];
   /**
-   * `compatible` repeats the published code: the constant 1 of the augmented input counts for every upstream head, and a side
-   * with a negative sum keeps its largest head. `clean` leaves the constant out and skips such a side.
+   * `compatible` repeats the published code: the constant 1 of the augmented input counts for every
+   * upstream head, and a side with a negative sum keeps its largest head. `clean` leaves the
+   * constant out and skips such a side.
    */
   readonly mode?: 'clean' | 'compatible';
   /** Attention from which a head fires. */
@@ -41,9 +42,10 @@ export interface AugmentedPair {
 }
 
 /**
- * *Sparse attention decomposition of one score* (SAD): `Ω = (W_Q ; b_Q)(W_K ; b_K)ᵀ`, (d_model + 1)², of rank ≤ d_head, `Ω = Σ σ_k u_k
- * v_kᵀ`; inputs `x̃ = (x, 1)`, x the normalised residual. For rotary models the pair's rotation stands between the factors (as in
- * ACC), so that the singular vectors belong to an offset; the paper has GPT-2 only. Franco & Crovella 2024.
+ * *Sparse attention decomposition of one score* (SAD): `Ω = (W_Q ; b_Q)(W_K ; b_K)ᵀ`, (d_model +
+ * 1)², of rank ≤ d_head, `Ω = Σ σ_k u_k v_kᵀ`; inputs `x̃ = (x, 1)`, x the normalised residual. For
+ * rotary models the pair's rotation stands between the factors (as in ACC), so that the singular
+ * vectors belong to an offset; the paper has GPT-2 only. Franco & Crovella 2024.
  */
 export function augmentedPair(run: HostRun, firing: HeadFiring): AugmentedPair {
   const { layer, head, dest, src } = firing;
@@ -91,8 +93,9 @@ function column(basis: Matrix, k: number, vector: Float64Array): number {
 }
 
 /**
- * *The slices that make a score*: contributions descending (ascending for a total ≤ 0), the shortest prefix whose sum over the total is strictly
- * above 1. Where all have one sign the ratio only reaches 1, and all are kept.
+ * *The slices that make a score*: contributions descending (ascending for a total ≤ 0), the
+ * shortest prefix whose sum over the total is strictly above 1. Where all have one sign the ratio
+ * only reaches 1, and all are kept.
  */
 export function selectSlices(contributions: Float64Array): Slice[] {
   const total = contributions.reduce((a, b) => a + b, 0);
@@ -117,8 +120,10 @@ export interface HeadContribution {
 }
 
 /**
- * *What earlier heads add to a firing*, on one side: `C = Σ_{k∈S} e_k √σ_k w_k · (o, 1) / scale` with w = v (src) or u (dest), e_k = sign(x̃_d · u_k), o the head's output
- * at that token without b_O. Of all of them the largest are kept, down to the first where the cumulated sum exceeds 0.7 of the whole.
+ * *What earlier heads add to a firing*, on one side: `C = Σ_{k∈S} e_k √σ_k w_k · (o, 1) / scale`
+ * with w = v (src) or u (dest), e_k = sign(x̃_d · u_k), o the head's output at that token without
+ * b_O. Of all of them the largest are kept, down to the first where the cumulated sum exceeds 0.7
+ * of the whole.
  */
 export function upstreamHeads(
   run: HostRun,
@@ -181,9 +186,10 @@ export function keepLargest(
 }
 
 /**
- * *SAD, whole*: trace(l, h, d, s) stops where the head does not fire (attention ≥ 0.5, score ≥ 0, s ≠ 0, l ≥ 1); else every kept upstream head is an edge, and each
- * of its own firings at that token is traced. MLPs, embeddings and biases are ignored in this generation. A head that has no
- * firing at the token stands as a whole (`src` null).
+ * *SAD, whole*: trace(l, h, d, s) stops where the head does not fire (attention ≥ 0.5, score ≥ 0, s
+ * ≠ 0, l ≥ 1); else every kept upstream head is an edge, and each of its own firings at that token
+ * is traced. MLPs, embeddings and biases are ignored in this generation. A head that has no firing
+ * at the token stands as a whole (`src` null).
  */
 export function traceSad(run: HostRun, question: Question, options: SadOptions = {}): Trace {
   return drained(sadSteps(run, question, options));

@@ -24,13 +24,19 @@ export type SeedSource = Omit<ResidualSource, 'kind'> & {
 
 export interface Seeding {
   readonly seeds: readonly Seed[];
-  /** The objective; and what all components bring to it, each computed on its own, with the constant part. */
+  /**
+   * The objective; and what all components bring to it, each computed on its own, with the constant
+   * part.
+   */
   readonly value: number;
   readonly sum: number;
   readonly termsAbsSum: number;
 }
 
-/** Components of the final residual stream at a position, over the final norm's frozen scale: `x = Σ shares`. */
+/**
+ * Components of the final residual stream at a position, over the final norm's frozen scale:
+ * `x = Σ shares`.
+ */
 function finalShares(run: HostRun, position: number): SeedSource[] {
   const { n_layers } = run.host.shape;
   const scale = run.normScale(n_layers)[position];
@@ -60,9 +66,11 @@ export function seedsOf(run: HostRun, question: Question): Seeding {
 }
 
 /**
- * *Logit seeds*: the contribution of every component to a direction of the unembedding (mean of the targets' words minus the mean of `versus`, or minus the mean of the
- * vocabulary without it). Largest first until more than the whole is explained; a cutoff above half of the whole is lowered to half.
- * None where the whole is not positive: then biases, not components, made the answer. `value` is the captured logit (difference); the constant part is b_U's.
+ * *Logit seeds*: the contribution of every component to a direction of the unembedding (mean of the
+ * targets' words minus the mean of `versus`, or minus the mean of the vocabulary without it).
+ * Largest first until more than the whole is explained; a cutoff above half of the whole is lowered
+ * to half. None where the whole is not positive: then biases, not components, made the answer.
+ * `value` is the captured logit (difference); the constant part is b_U's.
  */
 function logitSeeds(
   unembedding: FoldedUnembedding,
@@ -115,10 +123,12 @@ function largestUntil(
 }
 
 /**
- * *Probability seeds*: `J(z) = Σ_t q*_t log softmax(z)_t` over the targets, q* the clean probabilities renormalised among them (minus the
- * same over `versus`, where given); integrated gradients from b_U to b_U + z in 64 steps over the components' logits; then components are
- * removed, largest first and positive ones only, until J has lost 0.8 of J(z) − J(b_U). The gradient is pulled back through W_U once,
- * since IG is linear in the component. Weights are the integrated gradients.
+ * *Probability seeds*: `J(z) = Σ_t q*_t log softmax(z)_t` over the targets, q* the clean
+ * probabilities renormalised among them (minus the same over `versus`, where given); integrated
+ * gradients from b_U to b_U + z in 64 steps over the components' logits; then components are
+ * removed, largest first and positive ones only, until J has lost 0.8 of J(z) − J(b_U). The
+ * gradient is pulled back through W_U once, since IG is linear in the component. Weights are the
+ * integrated gradients.
  */
 function probabilitySeeds(
   unembedding: FoldedUnembedding,

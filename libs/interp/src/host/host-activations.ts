@@ -14,11 +14,17 @@ export interface LayerActivations {
   readonly pattern: Tensor<'f64'>;
   /** `hook_mlp_out`, `[pos, d_model]`. */
   readonly mlp_out: Matrix;
-  /** `attn.hook_attn_scores`, `[head, query_pos, key_pos]`; null where the question does not need it. */
+  /**
+   * `attn.hook_attn_scores`, `[head, query_pos, key_pos]`; null where the question does not need
+   * it.
+   */
   readonly attn_scores: Tensor<'f64'> | null;
 }
 
-/** One prompt's values, in fp64 whatever they were computed in; blocks from 0 as far as the question reaches. */
+/**
+ * One prompt's values, in fp64 whatever they were computed in; blocks from 0 as far as the question
+ * reaches.
+ */
 export interface HostActivations {
   readonly tokens: readonly number[];
   /** `hook_embed`, `[pos, d_model]`. */
@@ -60,8 +66,9 @@ export function hooksOf(shape: HostShape, scope: CaptureScope): string[] {
 }
 
 /**
- * Activations of one prompt from tensors by hook name, without a batch axis, f32 or f64. Refuses a prompt that is too
- * long for the slow twins (RESOURCE_EXHAUSTED with the limit) before it looks at any value, and a value that is not finite.
+ * Activations of one prompt from tensors by hook name, without a batch axis, f32 or f64. Refuses a
+ * prompt that is too long for the slow twins (RESOURCE_EXHAUSTED with the limit) before it looks at
+ * any value, and a value that is not finite.
  */
 export function activationsFromHooks(
   shape: HostShape,

@@ -13,7 +13,10 @@ import type { Affine, HostLayerWeights, HostShape, HostWeights } from './host-we
 /** A stored weight as f32; halves are widened exactly by the caller. */
 export type ReadWeight = (weight: StoredWeight) => Tensor<'f32'>;
 
-/** Roles whose tensors `hostFromModel` reads for the first `layers` blocks, and for logits when they are asked about. */
+/**
+ * Roles whose tensors `hostFromModel` reads for the first `layers` blocks, and for logits when they
+ * are asked about.
+ */
 export function hostRoles(model: Model, layers: number, logits: boolean): string[] {
   const roles = Array.from({ length: layers }, (_, layer) => hostLayerRoles(model, layer)).flat();
   return logits ? [...roles, ...hostUnembeddingRoles(model)] : roles;
@@ -35,7 +38,10 @@ export function hostUnembeddingRoles(model: Model): string[] {
   return [unembeddingRole(model), ...existing(model, ['ln_final.w', 'ln_final.b'])];
 }
 
-/** The host of a model of ours: its config and the tensors of `hostRoles`, cut into heads when a layer is asked for. */
+/**
+ * The host of a model of ours: its config and the tensors of `hostRoles`, cut into heads when a
+ * layer is asked for.
+ */
 export function hostFromModel(model: Model, read: ReadWeight): HostWeights {
   return {
     shape: hostShape(model),

@@ -5,7 +5,10 @@ import { PATTERN_TOLERANCE } from './limits.ts';
 import type { ProcessedHost } from './processed-host.ts';
 import { rotated } from './rotary.ts';
 
-/** What a position of the residual stream is made of. A head comes apart by the position it read from. */
+/**
+ * What a position of the residual stream is made of. A head comes apart by the position it read
+ * from.
+ */
 export interface ResidualSource {
   readonly kind: 'head' | 'mlp' | 'attn_bias' | 'token_embedding' | 'position_embedding';
   /** The block that wrote it; embeddings stand in layer 0. */
@@ -18,7 +21,9 @@ export interface ResidualSource {
   readonly vector: Float64Array;
 }
 
-/** A processed model and one prompt's activations: every linear piece that the methods take apart. */
+/**
+ * A processed model and one prompt's activations: every linear piece that the methods take apart.
+ */
 export class HostRun {
   readonly host: ProcessedHost;
   readonly activations: HostActivations;
@@ -43,7 +48,10 @@ export class HostRun {
     return this.layer(layer).pattern.data[(head * n + query) * n + key];
   }
 
-  /** The residual stream before a block, `layer` = n_layers: after the last; centred in LayerNorm models. */
+  /**
+   * The residual stream before a block, `layer` = n_layers: after the last; centred in LayerNorm
+   * models.
+   */
   residual(layer: number, position: number): Float64Array {
     const { n_layers } = this.host.shape;
     const resid =
@@ -53,7 +61,10 @@ export class HostRun {
     return this.host.centred(rowOf(resid, position));
   }
 
-  /** `sqrt(mean(r²) + eps)` of the (centred) residual: the norm's denominator, frozen in everything that follows. */
+  /**
+   * `sqrt(mean(r²) + eps)` of the (centred) residual: the norm's denominator, frozen in everything
+   * that follows.
+   */
   normScale(layer: number): Float64Array {
     const known = this.scales.get(layer);
     if (known !== undefined) return known;
@@ -66,7 +77,10 @@ export class HostRun {
     return made;
   }
 
-  /** What a head writes for each position it may read from, before the pattern weighs it: `(v − b_V) W_O`, `[pos, d_model]`. */
+  /**
+   * What a head writes for each position it may read from, before the pattern weighs it:
+   * `(v − b_V) W_O`, `[pos, d_model]`.
+   */
   headOutput(layer: number, head: number): Matrix {
     const key = `${layer}.${head}`;
     const known = this.outputs.get(key);
@@ -86,8 +100,9 @@ export class HostRun {
   }
 
   /**
-   * *Every source of the residual stream* before a block at a position, each computed on its own: `r = Σ vectors`. Heads of
-   * earlier blocks by the position they read, MLPs, attention biases (with the value biases), token and position embedding.
+   * *Every source of the residual stream* before a block at a position, each computed on its own:
+   * `r = Σ vectors`. Heads of earlier blocks by the position they read, MLPs, attention biases
+   * (with the value biases), token and position embedding.
    */
   sources(layer: number, position: number): ResidualSource[] {
     const bare = { head: null, source: position };
@@ -127,9 +142,10 @@ export class HostRun {
 }
 
 /**
- * *How a head reads the residual stream*, as maps that are linear once the norm scales are frozen: `toQuery(r)` is r's
- * share of the query at a position, after LN, W_Q, the query norm and the rotation; `queryBias` is what no part of r
- * brings. Their sum is the query whose product with the keys, over attnScale, is the score.
+ * *How a head reads the residual stream*, as maps that are linear once the norm scales are frozen:
+ * `toQuery(r)` is r's share of the query at a position, after LN, W_Q, the query norm and the
+ * rotation; `queryBias` is what no part of r brings. Their sum is the query whose product with the
+ * keys, over attnScale, is the score.
  */
 export class HeadReads {
   readonly layer: number;

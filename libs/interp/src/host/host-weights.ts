@@ -2,9 +2,14 @@ import type { Matrix } from '@heddle/linalg';
 
 /** How positions turn queries and keys. */
 export interface Rotary {
-  /** `half_split`: dimension i turns with i + n/2 (Llama, NeoX, Qwen). `adjacent`: 2i with 2i + 1 (GPT-J). */
+  /**
+   * `half_split`: dimension i turns with i + n/2 (Llama, NeoX, Qwen). `adjacent`: 2i with 2i + 1
+   * (GPT-J).
+   */
   readonly layout: 'half_split' | 'adjacent';
-  /** The first this many dimensions of a head turn; the rest pass. Twice the number of frequencies. */
+  /**
+   * The first this many dimensions of a head turn; the rest pass. Twice the number of frequencies.
+   */
   readonly dims: number;
   /** Radians per position, after the family's scaling. */
   readonly frequencies: Float64Array;
@@ -35,7 +40,9 @@ export interface Affine {
   readonly bias: Float64Array | null;
 }
 
-/** One block's attention as the checkpoint has it, cut into heads. Absent biases and norms are null. */
+/**
+ * One block's attention as the checkpoint has it, cut into heads. Absent biases and norms are null.
+ */
 export interface HostLayerWeights {
   readonly ln1: Affine;
   /** Per head, `[d_model, d_head]`. */
@@ -54,14 +61,20 @@ export interface HostLayerWeights {
   readonly kNorm: Float64Array | null;
 }
 
-/** The unembedding, one row per word: `[d_vocab, d_model]`, the transpose of W_U, as checkpoints store it. */
+/**
+ * The unembedding, one row per word: `[d_vocab, d_model]`, the transpose of W_U, as checkpoints
+ * store it.
+ */
 export interface Unembedding {
   readonly rows: Float32Array | Float64Array;
   readonly b_U: Float64Array | null;
   readonly lnFinal: Affine;
 }
 
-/** A model's attention and unembedding. Layers are read when asked for: a question on layer 0 reads no other. */
+/**
+ * A model's attention and unembedding. Layers are read when asked for: a question on layer 0 reads
+ * no other.
+ */
 export interface HostWeights {
   readonly shape: HostShape;
   layer(index: number): HostLayerWeights;

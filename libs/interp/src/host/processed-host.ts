@@ -13,7 +13,10 @@ export interface ProcessedLayer {
   readonly W_O: readonly Matrix[];
   /** With the value biases of all heads folded in. */
   readonly b_O: Float64Array;
-  /** Queries and keys before the gain of their norm, which is folded into W_Q and W_K; null without such a norm. */
+  /**
+   * Queries and keys before the gain of their norm, which is folded into W_Q and W_K; null without
+   * such a norm.
+   */
   readonly beforeNorm: BeforeNorm | null;
   readonly attnScale: number;
 }
@@ -26,11 +29,13 @@ export interface BeforeNorm {
 }
 
 /**
- * *A model's weights after TransformerLens' processing*, which leaves its output as it was: LN gains and biases
- * folded into what reads them; for LayerNorm models reading weights centred over d_model (the norm's output sums to zero) and
- * writing weights centred too, so that the residual stream has mean zero and `x = r / scale` is exactly linear in the parts of r;
- * value biases folded into b_O (pattern rows sum to 1). RMSNorm models are not centred. The gain of a query/key norm is folded
- * into W_Q and W_K, its scale is left to the activations. Without this the singular vectors of W_Q W_Kᵀ are others.
+ * *A model's weights after TransformerLens' processing*, which leaves its output as it was: LN
+ * gains and biases folded into what reads them; for LayerNorm models reading weights centred over
+ * d_model (the norm's output sums to zero) and writing weights centred too, so that the residual
+ * stream has mean zero and `x = r / scale` is exactly linear in the parts of r; value biases folded
+ * into b_O (pattern rows sum to 1). RMSNorm models are not centred. The gain of a query/key norm is
+ * folded into W_Q and W_K, its scale is left to the activations. Without this the singular vectors
+ * of W_Q W_Kᵀ are others.
  */
 export class ProcessedHost {
   readonly weights: HostWeights;
@@ -90,7 +95,10 @@ function processLayer(shape: HostShape, index: number, raw: HostLayerWeights): P
   };
 }
 
-/** `b += beta W` with the original W, then `W = diag(gamma) W`, then for LayerNorm each column minus its mean. */
+/**
+ * `b += beta W` with the original W, then `W = diag(gamma) W`, then for LayerNorm each column minus
+ * its mean.
+ */
 function foldedReads(
   ln: Affine,
   weights: readonly Matrix[],

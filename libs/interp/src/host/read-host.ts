@@ -12,8 +12,9 @@ export interface HostScope {
 }
 
 /**
- * A processed host with the asked layers ready, read layer by layer, so that the stored form of only one is in memory
- * beside the processed ones. `pulse` is called between layers and may throw to stop.
+ * A processed host with the asked layers ready, read layer by layer, so that the stored form of
+ * only one is in memory beside the processed ones. `pulse` is called between layers and may throw
+ * to stop.
  */
 export async function readHost(
   model: Model,

@@ -1,9 +1,9 @@
 import type { Rotary } from './host-weights.ts';
 
 /**
- * *Rotary position embedding* of one head vector `[d_head]` at a position: each pair of dimensions (x, y) turns by the
- * angle position · frequency, `(x cos − y sin, y cos + x sin)`. Orthogonal (at amplitude 1), so R_dᵀ R_s depends on d − s only. Null rotary: a copy.
- * Su et al. 2021.
+ * *Rotary position embedding* of one head vector `[d_head]` at a position: each pair of dimensions
+ * (x, y) turns by the angle position · frequency, `(x cos − y sin, y cos + x sin)`. Orthogonal (at
+ * amplitude 1), so R_dᵀ R_s depends on d − s only. Null rotary: a copy. Su et al. 2021.
  */
 export function rotated(
   vector: Float64Array,

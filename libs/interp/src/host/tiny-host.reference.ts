@@ -17,7 +17,10 @@ export interface TinyLayer extends HostLayerWeights {
   readonly b_out: Float64Array;
 }
 
-/** A whole model, small enough for loops: what `HostWeights` shows of it, and what its forward pass needs besides. */
+/**
+ * A whole model, small enough for loops: what `HostWeights` shows of it, and what its forward pass
+ * needs besides.
+ */
 export interface TinyHost extends HostWeights {
   readonly layers: readonly TinyLayer[];
   readonly W_E: Matrix;
@@ -26,7 +29,9 @@ export interface TinyHost extends HostWeights {
   layer(index: number): TinyLayer;
 }
 
-/** A seeded random model of a family's structure: 3 layers of 4 heads of 4, d_model 14, 11 words. */
+/**
+ * A seeded random model of a family's structure: 3 layers of 4 heads of 4, d_model 14, 11 words.
+ */
 export function tinyHost(kind: TinyKind, seed: number): TinyHost {
   const rng = new Rng(seed);
   const shape = tinyShape(kind);
@@ -113,7 +118,10 @@ function tinyShape(kind: TinyKind): HostShape {
   };
 }
 
-/** *The forward pass in loops*, fp64, straight from the definition of each hook point; raw weights, nothing folded. */
+/**
+ * *The forward pass in loops*, fp64, straight from the definition of each hook point; raw weights,
+ * nothing folded.
+ */
 export function tinyForward(host: TinyHost, tokens: readonly number[]): HostActivations {
   const { shape } = host;
   const pos = tokens.length;

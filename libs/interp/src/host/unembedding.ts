@@ -2,9 +2,10 @@ import { assert, invalidArgument } from '@heddle/core';
 import type { ProcessedHost } from './processed-host.ts';
 
 /**
- * *The unembedding with the final norm folded in*: `logits = (r / scale) W_U' + b_U'`, `W_U' = diag(gamma) W_U`, `b_U' = b_U +
- * beta W_U`; r centred in LayerNorm models (then centring W_U' over d_model changes nothing and is left out). Words are
- * rows here, as checkpoints store them.
+ * *The unembedding with the final norm folded in*: `logits = (r / scale) W_U' + b_U'`,
+ * `W_U' = diag(gamma) W_U`, `b_U' = b_U + beta W_U`; r centred in LayerNorm models (then centring
+ * W_U' over d_model changes nothing and is left out). Words are rows here, as checkpoints store
+ * them.
  */
 export class FoldedUnembedding {
   private readonly rows: Float32Array | Float64Array;
@@ -37,7 +38,10 @@ export class FoldedUnembedding {
     });
   }
 
-  /** A word's direction in the normalised residual stream, `[d_model]`: its logit is the product, plus b_U. */
+  /**
+   * A word's direction in the normalised residual stream, `[d_model]`: its logit is the product,
+   * plus b_U.
+   */
   direction(token: number): Float64Array {
     this.requireToken(token);
     const at = token * this.d_model;

@@ -3,9 +3,10 @@ import { addScaled, type Matrix, matrix, type Svd, svd, zeroMatrix } from '@hedd
 import { NULL_DRAWS, NULL_PERCENTILE, RANK_ENERGY } from './limits.ts';
 
 /**
- * One query and keys that agree (positive) or disagree (negative) with it on the feature; every vector `[d_head]`, after QK
- * norm and rotation, so that the dot product is the (unscaled) logit. One side may be empty: a counterfactual prompt with its
- * own query brings the negatives of the lexical contrast.
+ * One query and keys that agree (positive) or disagree (negative) with it on the feature; every
+ * vector `[d_head]`, after QK norm and rotation, so that the dot product is the (unscaled) logit.
+ * One side may be empty: a counterfactual prompt with its own query brings the negatives of the
+ * lexical contrast.
  */
 export interface ContrastSample {
   readonly query: Float64Array;
@@ -14,8 +15,9 @@ export interface ContrastSample {
 }
 
 /**
- * `balanced`: each side is a mean over its pairs. `paper`: each side is a sum over its pairs divided by the number of samples, as the
- * authors' category code does; with 5 positives and 20 negatives a sample, that leaves −15 times the mean key in the difference.
+ * `balanced`: each side is a mean over its pairs. `paper`: each side is a sum over its pairs
+ * divided by the number of samples, as the authors' category code does; with 5 positives and 20
+ * negatives a sample, that leaves −15 times the mean key in the difference.
  */
 export type Weighting = 'balanced' | 'paper';
 
@@ -40,9 +42,10 @@ export interface ContrastFit {
 }
 
 /**
- * *Contrastive covariance* of a head for a feature: `C± = E[qᵀ k±]`, uncentred; `Delta_C = C+ − C−`; SVD; rank at 0.99 of the squared
- * Frobenius energy. If q and k are sums of independent features, pairs that match on one differ from pairs that do not
- * only in that feature's term. Refuses samples without a positive or without a negative pair. Lee et al. 2026.
+ * *Contrastive covariance* of a head for a feature: `C± = E[qᵀ k±]`, uncentred;
+ * `Delta_C = C+ − C−`; SVD; rank at 0.99 of the squared Frobenius energy. If q and k are sums of
+ * independent features, pairs that match on one differ from pairs that do not only in that
+ * feature's term. Refuses samples without a positive or without a negative pair. Lee et al. 2026.
  */
 export function contrastiveCovariance(
   samples: readonly ContrastSample[],
@@ -108,7 +111,10 @@ function withCentredKeys(samples: readonly ContrastSample[]): ContrastSample[] {
   }));
 }
 
-/** *Energy rank*: the smallest r with `Σ_{j<r} S_j² ≥ energy · Σ S_j²`; 0 for an all-zero spectrum. Grows with `energy`. */
+/**
+ * *Energy rank*: the smallest r with `Σ_{j<r} S_j² ≥ energy · Σ S_j²`; 0 for an all-zero spectrum.
+ * Grows with `energy`.
+ */
 export function energyRank(S: Float64Array, energy = RANK_ENERGY): number {
   assert(energy > 0 && energy <= 1, () => `energy ${energy} is not in (0, 1]`);
   const total = S.reduce((sum, value) => sum + value ** 2, 0);
@@ -122,8 +128,9 @@ export function energyRank(S: Float64Array, energy = RANK_ENERGY): number {
 }
 
 /**
- * *Null by label shuffling*: the largest singular value of fits whose labels are drawn at random (within a sample; sides
- * of one-sided samples are dealt anew among them), ascending. A dimension is real when its singular value is above the 95th percentile.
+ * *Null by label shuffling*: the largest singular value of fits whose labels are drawn at random
+ * (within a sample; sides of one-sided samples are dealt anew among them), ascending. A dimension
+ * is real when its singular value is above the 95th percentile.
  */
 export function shuffledNull(
   samples: readonly ContrastSample[],
@@ -165,7 +172,10 @@ export function rankAboveNull(
   return S.filter((value) => value > ascendingNull[at]).length;
 }
 
-/** Orthonormal bases of the first `rank` singular directions, `[d_head, feature]`: query side and key side. */
+/**
+ * Orthonormal bases of the first `rank` singular directions, `[d_head, feature]`: query side and
+ * key side.
+ */
 export function subspaces(fit: ContrastFit, rank = fit.rank): { query: Matrix; key: Matrix } {
   const take = ({ rows, cols, data }: Matrix) =>
     matrix(

@@ -9,13 +9,19 @@ export interface ContrastPositions {
   readonly negative: readonly number[];
 }
 
-/** Queries `[pos, head, d_head]` and keys `[pos, kv_head, d_head]` of one layer, as they meet in the score. */
+/**
+ * Queries `[pos, head, d_head]` and keys `[pos, kv_head, d_head]` of one layer, as they meet in the
+ * score.
+ */
 export interface QueriesAndKeys {
   readonly q: Tensor<'f64'>;
   readonly k: Tensor<'f64'>;
 }
 
-/** Refuses positions that the prompt lacks, keys after the query, and a position on both sides; `field` names the line. */
+/**
+ * Refuses positions that the prompt lacks, keys after the query, and a position on both sides;
+ * `field` names the line.
+ */
 export function checkPositions(line: ContrastPositions, tokens: number, field: string): void {
   if (!Number.isInteger(line.query) || line.query < 0 || line.query >= tokens) {
     throw invalidArgument(`${field}.query is ${line.query}; the prompt has ${tokens} tokens`, {

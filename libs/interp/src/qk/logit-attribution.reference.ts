@@ -11,7 +11,10 @@ export interface LogitAttribution {
   /** The order decides where an overlap goes, so it is part of the answer. */
   readonly priority: readonly string[];
   readonly method: AttributionMethod;
-  /** For each feature in the order of `priority`, and last for what no feature spans: one term per key. */
+  /**
+   * For each feature in the order of `priority`, and last for what no feature spans: one term per
+   * key.
+   */
   readonly terms: readonly { readonly name: string; readonly byKey: Float64Array }[];
   /** `1 − Σ_s residual² / Σ_s total²`; can be negative. */
   readonly explained: number;
@@ -23,9 +26,11 @@ export type AttributionMethod = 'sequential' | 'orthogonalised';
 export const RESIDUAL = 'residual';
 
 /**
- * *Attribution of a query's logits to features*, exact for every key: `q_1 = P_1 q`, `q_2 = P_2 (q − q_1)`, …, `q_res = q − Σ q_f`; the
- * terms of key s are `q_f · k_s`. `orthogonalised` makes each basis orthogonal to the earlier ones first and projects q; the two
- * differ only in where an overlap goes. Logits are unscaled. `keys` `[key_pos, d_head]`. Lee et al. 2026, figure 10.
+ * *Attribution of a query's logits to features*, exact for every key: `q_1 = P_1 q`,
+ * `q_2 = P_2 (q − q_1)`, …, `q_res = q − Σ q_f`; the terms of key s are `q_f · k_s`.
+ * `orthogonalised` makes each basis orthogonal to the earlier ones first and projects q; the two
+ * differ only in where an overlap goes. Logits are unscaled. `keys` `[key_pos, d_head]`. Lee et al.
+ * 2026, figure 10.
  */
 export function attributeLogits(
   query: Float64Array,
@@ -73,7 +78,10 @@ export function joined(left: Matrix, right: Matrix): Matrix {
   return out;
 }
 
-/** An orthonormal basis of the part of B outside of `earlier`; directions that lie inside are dropped. */
+/**
+ * An orthonormal basis of the part of B outside of `earlier`; directions that lie inside are
+ * dropped.
+ */
 export function orthogonalTo(basis: Matrix, earlier: Matrix): Matrix {
   const columns: Float64Array[] = [];
   const outside = zeroMatrix(basis.rows, basis.cols);
@@ -99,8 +107,9 @@ export function orthogonalTo(basis: Matrix, earlier: Matrix): Matrix {
 }
 
 /**
- * *Swap of two keys' coordinates in a subspace*: `k_i + (k_j − k_i) V Vᵀ` and the other way round, from the old values. An involution; with a full basis it
- * exchanges the keys, with an empty one it does nothing.
+ * *Swap of two keys' coordinates in a subspace*: `k_i + (k_j − k_i) V Vᵀ` and the other way round,
+ * from the old values. An involution; with a full basis it exchanges the keys, with an empty one it
+ * does nothing.
  */
 export function swapped(
   first: Float64Array,

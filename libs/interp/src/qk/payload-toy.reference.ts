@@ -23,7 +23,10 @@ export const TOY_SHAPE: ToyShape = {
   noise: 0.01,
 };
 
-/** Fixed encoders of a toy: A for keys, B for queries, `[feature, d_model]`; e for payloads; a head's W_Q, W_K. */
+/**
+ * Fixed encoders of a toy: A for keys, B for queries, `[feature, d_model]`; e for payloads; a
+ * head's W_Q, W_K.
+ */
 export interface Toy {
   readonly shape: ToyShape;
   readonly A1: Matrix;
@@ -36,8 +39,9 @@ export interface Toy {
 }
 
 /**
- * *The payload-retrieval toy* with an untrained head: a key is `z1 A1 + z2 A2 + e(y) + noise`, a query `z1 B1 + z2 B2 + noise`; encoders N(0, 1)/√r,
- * payloads N(0, 1)/√d, weights uniform ±1/√d. Everything from the rng.
+ * *The payload-retrieval toy* with an untrained head: a key is `z1 A1 + z2 A2 + e(y) + noise`, a
+ * query `z1 B1 + z2 B2 + noise`; encoders N(0, 1)/√r, payloads N(0, 1)/√d, weights uniform ±1/√d.
+ * Everything from the rng.
  */
 export function toy(rng: Rng, shape: ToyShape = TOY_SHAPE): Toy {
   const { d_model, d_head, r1, r2, payloads } = shape;
@@ -58,8 +62,9 @@ export function toy(rng: Rng, shape: ToyShape = TOY_SHAPE): Toy {
 }
 
 /**
- * Contrast samples for z1 (`which` 1) or z2: a fresh query (z1*, z2*); one independent latent of the other kind in *both* keys; the positive
- * has the query's latent, the negative a fresh one (`mustDiffer`: redrawn until it is another); payload and noise apart.
+ * Contrast samples for z1 (`which` 1) or z2: a fresh query (z1*, z2*); one independent latent of
+ * the other kind in *both* keys; the positive has the query's latent, the negative a fresh one
+ * (`mustDiffer`: redrawn until it is another); payload and noise apart.
  */
 export function toyContrasts(
   { shape, ...toy }: Toy,
@@ -98,8 +103,8 @@ export function toyContrasts(
 }
 
 /**
- * *The closed form*: with independent latents E[z*ᵀ z+] = I and E[z*ᵀ z−] = 0, so `Delta_C = (B W_Q)ᵀ (A W_K)`; with binary negatives that must
- * differ, times `1 + 1/(2^r − 1)`.
+ * *The closed form*: with independent latents E[z*ᵀ z+] = I and E[z*ᵀ z−] = 0, so
+ * `Delta_C = (B W_Q)ᵀ (A W_K)`; with binary negatives that must differ, times `1 + 1/(2^r − 1)`.
  */
 export function toyClosedForm(toy: Toy, which: 1 | 2, mustDiffer = false): Matrix {
   const [A, B] = which === 1 ? [toy.A1, toy.B1] : [toy.A2, toy.B2];
