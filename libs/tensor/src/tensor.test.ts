@@ -26,6 +26,7 @@ test('bytes survive the way out and back, also from an odd offset', () => {
   const odd = new Uint8Array(17);
   odd.set(toBytes(t), 1);
   assert.deepEqual(fromBytes('f32', [2, 2], odd.subarray(1)), t);
+  assert.deepEqual(fromBytes('f32', [2, 2], Buffer.from(odd.buffer).subarray(1)), t);
   assert.throws(() => fromBytes('f32', [3], odd.subarray(1)), /takes 12 bytes, not 16/);
 });
 

@@ -78,7 +78,8 @@ export function fromBytes<D extends DType>(
     bytes.byteLength === count * size,
     () => `${dtype} ${showShape(shape)} takes ${count * size} bytes, not ${bytes.byteLength}`,
   );
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not slice(): of a Buffer, which is what arrives from the wire, it is a view as unaligned as the first.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   const data = new CONSTRUCTORS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, count);
   return { dtype, shape, data: data as unknown as DataByDType[D] };
 }

@@ -6,7 +6,7 @@ import type { WeightDType } from '../model.ts';
  */
 export function firstNonFinite(dtype: WeightDType, bytes: Uint8Array): number {
   const size = dtype === 'f32' ? 4 : 2;
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   const { buffer, byteOffset, byteLength } = aligned;
   if (dtype === 'f32') {
     return scan(new Uint32Array(buffer as ArrayBuffer, byteOffset, byteLength / 4), 0x7f800000);
