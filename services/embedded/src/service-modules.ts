@@ -2,10 +2,12 @@ import type { JobKind } from '@heddle/actor';
 import type { ContractName, Service } from '@heddle/ports';
 import type { ServiceDeps } from './service-deps.ts';
 
-type Factory = (deps: ServiceDeps) => Promise<Service<JobKind>>;
+interface ServiceModule {
+  createService(deps: ServiceDeps): Promise<Service<JobKind>>;
+}
 
 /** Each service's code is loaded only when it is brought up. */
-const MODULES: Readonly<Record<Exclude<ContractName, 'jobs'>, () => Promise<object>>> = {
+const MODULES: Readonly<Record<Exclude<ContractName, 'jobs'>, () => Promise<ServiceModule>>> = {
   activation: () => import('@heddle/activation-server'),
   attribution: () => import('@heddle/attribution-service'),
   circuit: () => import('@heddle/circuit-tracer'),
@@ -13,7 +15,7 @@ const MODULES: Readonly<Record<Exclude<ContractName, 'jobs'>, () => Promise<obje
   qk: () => import('@heddle/qk-analyzer'),
 };
 
-/** The services that answer the contracts. One that is not built yet brings nothing: its methods answer UNIMPLEMENTED. */
+/** The services that answer the contracts. */
 export async function createServices(
   contracts: readonly ContractName[],
   deps: ServiceDeps,
@@ -21,8 +23,8 @@ export async function createServices(
   const services: Service<JobKind>[] = [];
   for (const contract of new Set(contracts)) {
     if (contract === 'jobs') continue;
-    const { createService } = (await MODULES[contract]()) as { readonly createService?: Factory };
-    if (createService !== undefined) services.push(await createService(deps));
+    const { createService } = await MODULES[contract]();
+    services.push(await createService(deps));
   }
   return services;
 }
