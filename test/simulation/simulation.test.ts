@@ -9,6 +9,7 @@ const FIRST = Number(process.env['HEDDLE_SIMULATION_SEED'] ?? 1);
 test(`no job is lost, doubled or hung in ${SCHEDULES} schedules`, async (t) => {
   const counts = new FaultCounts();
   const startedMs = performance.now();
+  const cpu = process.cpuUsage();
 
   for (let seed = FIRST; seed < FIRST + SCHEDULES; seed++) {
     const problems = await runSchedule({ seed, counts });
@@ -20,8 +21,12 @@ test(`no job is lost, doubled or hung in ${SCHEDULES} schedules`, async (t) => {
   }
 
   const seconds = (performance.now() - startedMs) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  const cores = ((user + system) / 1e6).toFixed(1);
   const faults = [...counts.counts].map(([fault, count]) => `${count} × ${fault}`).join(', ');
-  t.diagnostic(`${SCHEDULES} schedules in ${seconds.toFixed(1)} s: ${faults}`);
+  t.diagnostic(
+    `${SCHEDULES} schedules in ${seconds.toFixed(1)} s (${cores} s of one core): ${faults}`,
+  );
   for (const fault of SCHEDULES < 1_000 ? [] : FAULTS) {
     assert.ok((counts.counts.get(fault) ?? 0) > 0, `'${fault}' never happened`);
   }
