@@ -267,6 +267,22 @@ test('each kind of intervention changes what it selects and nothing else', async
   }
 });
 
+test('values that leave the range of their type fail their own prompt with the place, not its batch mates', async () => {
+  const prompts = [counting(5), counting(6)];
+  const huge = (factor: number) =>
+    change({ hook: 'hook_embed', kind: 'INTERVENTION_KIND_SCALE', factor, prompts: [0] });
+  const hooks = ['hook_embed'];
+  const mate = run({ prompts: [counting(5)], hooks });
+  const code = 'out_of_range';
+  const twice = [huge(1e30), huge(1e30)];
+
+  await refuses({ prompts, hooks, interventions: twice }, code, 'hooks', /leave fp32/);
+  const half = { prompts, hooks, interventions: [huge(1e9)], dtype: 'ELEMENT_TYPE_F16' as const };
+  await refuses(half, code, 'hooks', /ask for ELEMENT_TYPE_F32/);
+
+  assert.equal((await mate).tensors.size, 1);
+});
+
 test('a value for scores is laid out by head, query and key, also in a padded batch', async () => {
   const hook = 'blocks.0.attn.hook_attn_scores';
   const values = Array.from({ length: 2 * 1 * 5 }, (_, i) => i);

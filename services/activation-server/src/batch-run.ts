@@ -1,4 +1,4 @@
-import { OperationError } from '@heddle/core';
+import { OperationError, present } from '@heddle/core';
 import { type HookPoint, padTokens, stepFeeds } from '@heddle/models';
 import type { Clock, Engine, Metrics, Outputs, Plan } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
@@ -59,12 +59,12 @@ async function runBatch(
   if (!first) return;
   const { model } = first.work;
   const plan = enginePlan(deps, batch);
-  const tensors = batch.map(() => new Map<string, Tensor>());
+  const taken = batch.map((): Taken => ({ tensors: new Map(), failure: undefined }));
   const kept = hooksByStep(batch);
   const startMs = clock.monotonic();
   await engine.run(plan, {
     signal,
-    onStep: (step, outputs) => takeStep(batch, kept.get(step) ?? [], outputs, tensors),
+    onStep: (step, outputs) => takeStep(batch, kept.get(step) ?? [], outputs, taken),
   });
   const engineMs = clock.monotonic() - startMs;
   deps.sessions.record(await engine.usage());
@@ -76,7 +76,9 @@ async function runBatch(
   const tokens = batch.reduce((sum, { work }) => sum + work.tokens.length, 0);
   metrics.add('activation_tokens_total', tokens, { family });
   batch.forEach((passage, b) => {
-    passage.resolve({ tensors: tensors[b] ?? new Map(), programs, engineMs });
+    const { tensors = new Map<string, Tensor>(), failure } = taken[b] ?? {};
+    if (failure) passage.reject(failure);
+    else passage.resolve({ tensors, programs, engineMs });
   });
 }
 
@@ -132,20 +134,31 @@ function hooksByStep(batch: readonly PromptPassage[]): ReadonlyMap<number, reado
   return byStep;
 }
 
+/** What one prompt has so far; values that cannot be sent fail it alone, not its batch mates. */
+interface Taken {
+  readonly tensors: Map<string, Tensor>;
+  failure: unknown;
+}
+
 function takeStep(
   batch: readonly PromptPassage[],
   kept: readonly KeptHook[],
   outputs: Outputs,
-  tensors: readonly Map<string, Tensor>[],
+  taken: readonly Taken[],
 ): void {
   let firstRow = 0;
   batch.forEach(({ work }, batchIndex) => {
     const { model, run, tokens } = work;
     const place = { batchIndex, length: tokens.length, firstRow };
+    const own = present(taken[batchIndex], 'a place for the prompt');
     for (const { point, output } of kept) {
       const value = outputs[output];
       if (!value) throw new OperationError({ code: 'internal', message: `no output ${output}` });
-      tensors[batchIndex]?.set(point.name, replyTensor(model, run, point, value, place));
+      try {
+        own.tensors.set(point.name, replyTensor(model, run, point, value, place));
+      } catch (thrown) {
+        own.failure ??= thrown;
+      }
     }
     firstRow += run.positions?.length ?? tokens.length;
   });

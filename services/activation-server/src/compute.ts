@@ -8,6 +8,7 @@ import {
 } from '@heddle/models';
 import { BYTES_PER_ELEMENT, elementCount, narrowF16, type Tensor, tensor } from '@heddle/tensor';
 import { bucketOf } from './actor.ts';
+import { checkRange } from './check-range.ts';
 import type { CheckedRun } from './check-run.ts';
 import { BATCH_BYTES_MAX, RUN_BYTES_MAX } from './limits.ts';
 import type { LoadedModel } from './open-model.ts';
@@ -86,7 +87,10 @@ export function logitRows(runs: readonly CheckedRun[], lengths: readonly number[
   });
 }
 
-/** A prompt's own part of a batch's value at a hook: without padding, at the positions and in the dtype asked for. */
+/**
+ * A prompt's own part of a batch's value at a hook: without padding, at the positions and in the dtype asked for.
+ * Errors: those of `checkRange`.
+ */
 export function replyTensor(
   model: LoadedModel,
   run: CheckedRun,
@@ -101,6 +105,7 @@ export function replyTensor(
     point.name === 'logits'
       ? rowsOf(value, firstRow, positions?.length ?? length)
       : sliceHook(model.config, point.name, value, at);
+  checkRange(point, own, run.dtype);
   if (run.dtype === 'f32') return own;
   return tensor('f16', own.shape, narrowF16(own.data as Float32Array));
 }
