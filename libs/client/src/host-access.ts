@@ -1,8 +1,8 @@
 import { dataLoss, invalidArgument, notFound } from '@heddle/core';
 import { type HostScope, type ProcessedHost, readHost } from '@heddle/interp/host';
 import type { Model } from '@heddle/models';
-import type { Client, Hub, ModelFolder } from '@heddle/ports';
-import type { ActivationService, ModelInfo } from '@heddle/ports/proto/activation';
+import type { Client, Hub, Init, ModelFolder } from '@heddle/ports';
+import type { ActivationService, ModelInfo, RunRequest } from '@heddle/ports/proto/activation';
 import type { Prompt, Provenance, TargetToken } from '@heddle/ports/proto/common';
 import type { Tensor } from '@heddle/tensor';
 import { collectRun } from './tensors.ts';
@@ -125,10 +125,11 @@ export class HostAccess {
     prompts: readonly (readonly number[])[],
     hooks: readonly string[],
     signal: AbortSignal,
+    edits: Pick<Init<RunRequest>, 'interventions' | 'positions'> = {},
   ): Promise<CapturedPrompts> {
     const run = await collectRun(
       this.deps.activation,
-      { model, prompts: prompts.map((ids) => ({ tokens: { ids } })), hooks, alone: true },
+      { model, prompts: prompts.map((ids) => ({ tokens: { ids } })), hooks, alone: true, ...edits },
       { signal, bytesMax: CAPTURE_BYTES_MAX },
     );
     const values = new Map(

@@ -44,9 +44,9 @@ test('what is wrong before the model is known is refused by field', () => {
   refused({ prompts, targets: [{}] }, 'targets[0]');
   refused({ prompts, versus: Array.from({ length: 65 }, () => ({ id: 1 })) }, 'versus');
   refused({ prompts: [{ id: '', tokens: { ids: new Array(65).fill(1) } }] }, 'prompts[0]');
-  assert.throws(() => checkedTrace(request({ prompts, validate: true })), {
-    code: 'unimplemented',
-  });
+  const sad = { prompts, validate: true, method: 'TRACE_METHOD_SAD' as const };
+  assert.throws(() => checkedTrace(request(sad)), { code: 'unimplemented' });
+  assert.equal(checkedTrace(request({ prompts, validate: true })).validate, true);
 });
 
 test('the IOI data set brings its answers; the logit objective compares with the subject; own targets win', () => {

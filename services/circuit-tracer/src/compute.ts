@@ -3,10 +3,14 @@ import {
   accppSteps,
   type BasisOf,
   type Question,
+  type ScoreEdit,
   sadSteps,
   type Trace,
+  type TraceEdge,
 } from '@heddle/interp/circuit';
 import type { HostRun } from '@heddle/interp/host';
+import { toInline } from '@heddle/ports';
+import { tensor } from '@heddle/tensor';
 import { EDGES_SHOWN } from './limits.ts';
 import type { TraceRequest } from './trace-request.ts';
 
@@ -42,6 +46,8 @@ export type GraphJson = {
     readonly side: string;
     readonly weight: number;
     readonly singular_vectors: readonly number[];
+    /** What ablating the edge alone does to the objective; only where it was asked for. */
+    readonly validated?: number;
   }[];
 };
 
@@ -51,6 +57,7 @@ export function graphJson(
   question: Question,
   method: 'accpp' | 'sad',
   { graph, seeding, unexplained }: Trace,
+  validated: ReadonlyMap<TraceEdge, number> = new Map(),
 ): GraphJson {
   const { targets, versus, objective, position } = question;
   const { value, sum, termsAbsSum } = seeding;
@@ -68,7 +75,10 @@ export function graphJson(
     terms_abs_sum: termsAbsSum,
     unexplained,
     nodes: graph.nodes.map((node) => ({ ...node })),
-    edges: graph.edges.map((edge) => ({ ...edge })),
+    edges: graph.edges.map((edge) => {
+      const change = validated.get(edge);
+      return change === undefined ? { ...edge } : { ...edge, validated: change };
+    }),
   };
 }
 
@@ -88,5 +98,26 @@ export function graphSummary(graph: GraphJson) {
     edges: edges.length,
     unexplained: unexplained.length,
     strongest,
+  };
+}
+
+/**
+ * A local edit as the activation server takes it: added to the scores of one head, in one prompt of
+ * a batch.
+ */
+export function scoreIntervention(edit: ScoreEdit, prompt: number, length: number) {
+  const { layer, head, side, position, change } = edit;
+  const rows = side === 'dest' ? 1 : length - position;
+  const value = new Float32Array(rows * length);
+  change.forEach((delta, i) => {
+    value[side === 'dest' ? i : i * length + position] = delta;
+  });
+  return {
+    hook: `blocks.${layer}.attn.hook_attn_scores`,
+    kind: 'INTERVENTION_KIND_ADD' as const,
+    heads: [head],
+    positions: Array.from({ length: rows }, (_, row) => position + row),
+    prompts: [prompt],
+    value: toInline(tensor('f32', [1, rows, length], value)),
   };
 }

@@ -17,3 +17,9 @@ export const TARGETS_MAX = 64;
  */
 export const GRAPHS_SHOWN = 64;
 export const EDGES_SHOWN = 10;
+
+/**
+ * Edges ablated in one run: copies of the prompt, one intervention each. The server takes 256
+ * interventions.
+ */
+export const ABLATIONS_PER_RUN = 64;

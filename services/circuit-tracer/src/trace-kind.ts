@@ -1,7 +1,15 @@
 import type { JobKind, Task, TaskContext, TaskOutput, TaskResult } from '@heddle/actor';
 import type { HostAccess } from '@heddle/client';
-import { invalidArgument, type Json } from '@heddle/core';
-import { type BasisOf, basisCache, type Question } from '@heddle/interp/circuit';
+import { assert, invalidArgument, type Json, present } from '@heddle/core';
+import {
+  type BasisOf,
+  basisCache,
+  localEdit,
+  objectiveOf,
+  type Question,
+  type Trace,
+  type TraceEdge,
+} from '@heddle/interp/circuit';
 import {
   activationsFromHooks,
   HostRun,
@@ -11,8 +19,14 @@ import {
 } from '@heddle/interp/host';
 import { topk } from '@heddle/linalg';
 import { encodeOutcome, type Metrics } from '@heddle/ports';
-import { type GraphJson, graphJson, graphSummary, traceSteps } from './compute.ts';
-import { GRAPHS_SHOWN, TASKS_MAX } from './limits.ts';
+import {
+  type GraphJson,
+  graphJson,
+  graphSummary,
+  scoreIntervention,
+  traceSteps,
+} from './compute.ts';
+import { ABLATIONS_PER_RUN, GRAPHS_SHOWN, TASKS_MAX } from './limits.ts';
 import { itemCount, type TraceItem, type TraceRequest, traceItems } from './trace-request.ts';
 
 export interface TraceDeps {
@@ -52,6 +66,7 @@ interface Tracing {
   readonly request: TraceRequest;
   readonly host: ProcessedHost;
   readonly context: TaskContext;
+  /** Singular bases of heads, kept from prompt to prompt. */
   basisOf: BasisOf | undefined;
 }
 
@@ -109,15 +124,66 @@ async function traceOne(tracing: Tracing, item: TraceItem, prompt: number): Prom
     });
     await context.pulse();
   }
+  const validated = request.validate
+    ? await validateEdges(tracing, tokens, run, question, step.value)
+    : undefined;
   const { method } = request;
   const seconds = (context.clock.monotonic() - started) / 1000;
-  const graph = graphJson(prompt, tokens, question, method, step.value);
+  const graph = graphJson(prompt, tokens, question, method, step.value, validated);
   deps.metrics.observe('circuit_tracer_trace_seconds', seconds, { method });
   deps.metrics.add('circuit_tracer_nodes_total', graph.nodes.length, { method });
   deps.metrics.add('circuit_tracer_unexplained_firings_total', graph.unexplained.length, {
     method,
   });
   return graph;
+}
+
+/**
+ * Takes each edge's signal away, alone and in its own head only, and measures the objective in the
+ * model: clean prompt against ablated prompt, the same engine.
+ */
+async function validateEdges(
+  { deps, request, host, context, basisOf }: Tracing,
+  tokens: readonly number[],
+  run: HostRun,
+  question: Question,
+  { graph }: Trace,
+): Promise<Map<TraceEdge, number>> {
+  const clean = logitsAt(run, question.position);
+  const objective = objectiveOf(question, clean);
+  // Edges into one layer share a run: each layer that is touched needs a session of its own.
+  const edits = graph.edges
+    .filter(({ side }) => side !== 'seed')
+    .map((edge) => ({ edge, edit: localEdit(run, graph, edge, present(basisOf, 'bases')) }))
+    .toSorted((a, b) => a.edit.layer - b.edit.layer);
+  const validated = new Map<TraceEdge, number>();
+  while (edits.length > 0) {
+    const same = edits.findIndex(({ edit }) => edit.layer !== edits[0]?.edit.layer);
+    const count = Math.min(same < 0 ? edits.length : same, ABLATIONS_PER_RUN);
+    const batch = edits.splice(0, count);
+    const captured = await deps.hosts.capture(
+      request.model,
+      batch.map(() => tokens),
+      ['logits'],
+      context.signal,
+      {
+        positions: [question.position],
+        interventions: batch.map(({ edit }, i) => scoreIntervention(edit, i, tokens.length)),
+      },
+    );
+    batch.forEach(({ edge }, i) => {
+      const logits = Float64Array.from(captured.value(i, 'logits').data as Float32Array);
+      assert(logits.length === host.shape.d_vocab, 'logits of one position');
+      validated.set(edge, objective(logits) - objective(clean));
+    });
+    await context.pulse();
+  }
+  return validated;
+}
+
+function logitsAt(run: HostRun, position: number): Float64Array {
+  const { data, cols } = present(run.activations.logits, 'capture of the logits');
+  return data.slice(position * cols, (position + 1) * cols);
 }
 
 async function questionOf(
@@ -136,9 +202,7 @@ async function questionOf(
   };
   const targets = await ids('targets');
   if (targets.length === 0) {
-    const { data = new Float64Array(0), cols = 0 } = run.activations.logits ?? {};
-    const logits = data.subarray(position * cols, (position + 1) * cols);
-    targets.push(topk(logits, 1, 'logits').indices[0] ?? 0);
+    targets.push(topk(logitsAt(run, position), 1, 'logits').indices[0] ?? 0);
   }
   return { targets, versus: await ids('versus'), objective: request.objective, position };
 }

@@ -24,6 +24,7 @@ export type TraceRequest = {
   readonly objective: 'probability' | 'logit';
   readonly threshold: number | null;
   readonly position: number | null;
+  readonly validate: boolean;
 };
 
 /** One prompt of a trace with its question. */
@@ -35,8 +36,10 @@ export interface TraceItem {
 
 /** What can be checked before the model is known; the rest is checked when the job starts. */
 export function checkedTrace(request: StartTraceRequest): TraceRequest {
-  if (request.validate) {
-    throw unimplemented('validation of edges by ablation is not built yet', { field: 'validate' });
+  if (request.validate && request.method === 'TRACE_METHOD_SAD') {
+    throw unimplemented('edges of SAD are not validated yet; ACC++ validates its own', {
+      field: 'validate',
+    });
   }
   const { threshold, position } = request;
   if (threshold !== undefined && !(threshold > 0 && threshold <= 1)) {
@@ -73,6 +76,7 @@ export function checkedTrace(request: StartTraceRequest): TraceRequest {
     objective: request.objective === 'OBJECTIVE_LOGIT' ? 'logit' : 'probability',
     threshold: threshold ?? null,
     position: position ?? null,
+    validate: request.validate,
   };
 }
 

@@ -16,10 +16,19 @@ import { createService as circuitService } from '@heddle/circuit-tracer';
 import { connect, type Heddle } from '@heddle/client';
 import type { Json } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
+import { basisCache, localEdit, type TraceEdge, type TraceGraph } from '@heddle/interp/circuit';
+import {
+  activationsFromHooks,
+  HostRun,
+  hostFromModel,
+  ProcessedHost,
+  softmax,
+} from '@heddle/interp/host';
 import { type ContrastSample, contrastiveCovariance } from '@heddle/interp/qk';
-import { decodeOutcome, type JobOutcome } from '@heddle/ports';
+import { widen } from '@heddle/models';
+import { decodeOutcome, type JobOutcome, toInline } from '@heddle/ports';
 import { createService as qkService } from '@heddle/qk-analyzer';
-import type { Tensor } from '@heddle/tensor';
+import { type Tensor, tensor } from '@heddle/tensor';
 import {
   CountingMetrics,
   deafEvents,
@@ -28,7 +37,7 @@ import {
   MemoryQueue,
   silentLog,
 } from '@heddle/testkit';
-import { GOLDEN, openGolden } from '../models/golden-model.ts';
+import { GOLDEN, type GoldenModel, openGolden } from '../models/golden-model.ts';
 
 const clock = systemClock;
 const model = (name: string) => join(GOLDEN, name);
@@ -36,6 +45,7 @@ let engine: OrtEngine;
 let jobs: JobRuntime;
 let blobs: MemoryBlobs;
 let heddle: Heddle;
+let peers: Heddle;
 /** Run backwards at the end, also when the set-up failed half way. */
 const closers: (() => unknown)[] = [];
 
@@ -76,7 +86,7 @@ before(async () => {
     log: silentLog,
   });
   closers.push(() => inner.close(0));
-  const peers = connect(`127.0.0.1:${inner.port}`);
+  peers = connect(`127.0.0.1:${inner.port}`);
   closers.push(() => peers.close());
   const store = { load: loadModel, openWeights };
   const deps = { hub, metrics, jobs, peers, versions, store };
@@ -101,6 +111,17 @@ before(async () => {
 after(async () => {
   for (const close of closers.reverse()) await close();
 });
+
+/** The methods' view of a golden prompt, on transformers' values. */
+function goldenRun({ model: loaded, prompts, weight }: GoldenModel, prompt: number): HostRun {
+  const host = new ProcessedHost(hostFromModel(loaded, ({ name }) => widen(weight(name))));
+  const scope = { layers: loaded.config.n_layers, logits: true };
+  const { tokens = [], values } = prompts[prompt] ?? {};
+  return new HostRun(
+    host,
+    activationsFromHooks(host.shape, scope, tokens, (hook) => values?.get(hook) as Tensor),
+  );
+}
 
 async function outcome(started: {
   readonly job: { readonly id: string } | null;
@@ -262,6 +283,77 @@ for (const name of ['gpt2', 'neox-parallel', 'llama3', 'qwen3']) {
       const [first] = traced.summary['graphs'] as { residual: number; terms_abs_sum: number }[];
       assert.ok(first && Math.abs(first.residual) <= 1e-4 * first.terms_abs_sum);
     }
+  });
+}
+
+for (const name of ['gpt2', 'llama3', 'neox-parallel', 'qwen2']) {
+  test(`${name}: a validated edge is what the model does when its signal is taken out of the pattern of that head alone`, async () => {
+    const golden = await openGolden(name);
+    const { tokens, values } = golden.prompts[1] as (typeof golden.prompts)[number];
+    const prompt = { tokens: { ids: tokens } };
+    const logits = (values.get('logits') as Tensor<'f64'>).data.slice(-50);
+    const target = logits.indexOf(Math.max(...logits));
+    const versus = logits.indexOf(Math.min(...logits));
+    const objective = (of: ArrayLike<number>) => (of[target] ?? 0) - (of[versus] ?? 0);
+    const traced = await outcome(
+      await heddle.circuit.StartTrace({
+        model: model(name),
+        prompts: [prompt],
+        objective: 'OBJECTIVE_LOGIT',
+        targets: [{ id: target }],
+        versus: [{ id: versus }],
+        threshold: 0.05,
+        validate: true,
+      }),
+    );
+    const graph = JSON.parse(new TextDecoder().decode(await artifact(traced))) as TraceGraph & {
+      edges: (TraceEdge & { validated?: number })[];
+    };
+    const run = goldenRun(golden, 1);
+    const basisOf = basisCache(run);
+    let [checked, largest] = [0, 0];
+    for (const edge of graph.edges) {
+      assert.equal(edge.validated === undefined, edge.side === 'seed');
+      if (edge.validated === undefined) continue;
+      const edit = localEdit(run, graph, edge, basisOf);
+      const pattern = values.get(`blocks.${edit.layer}.attn.hook_pattern`) as Tensor<'f64'>;
+      const scores = values.get(`blocks.${edit.layer}.attn.hook_attn_scores`) as Tensor<'f64'>;
+      const n = tokens.length;
+      const edited = Float32Array.from(
+        pattern.data.subarray(edit.head * n * n, (edit.head + 1) * n * n),
+      );
+      for (let t = 0; t < n; t++) {
+        const row = scores.data.slice((edit.head * n + t) * n, (edit.head * n + t) * n + t + 1);
+        if (edit.side === 'dest' && t === edit.position) {
+          edited.set(softmax(row.map((value, s) => value + (edit.change[s] ?? 0))), t * n);
+        }
+        if (edit.side === 'src' && t >= edit.position) {
+          row[edit.position] = (row[edit.position] ?? 0) + (edit.change[t - edit.position] ?? 0);
+          edited.set(softmax(row), t * n);
+        }
+      }
+      const ablated = await peers.collectRun({
+        model: model(name),
+        prompts: [prompt],
+        hooks: ['logits'],
+        positions: [n - 1],
+        interventions: [
+          {
+            hook: `blocks.${edit.layer}.attn.hook_pattern`,
+            kind: 'INTERVENTION_KIND_REPLACE',
+            heads: [edit.head],
+            value: toInline(tensor('f32', [1, n, n], edited)),
+          },
+        ],
+      });
+      const after = ablated.tensors[0]?.tensor.data as Float32Array;
+      const change = objective(after) - objective(logits);
+      assert.ok(Math.abs(change - edge.validated) < 1e-4, `${edge.from} → ${edge.to}: ${change}`);
+      largest = Math.max(largest, Math.abs(change));
+      checked++;
+    }
+    assert.ok(checked > 3, `${checked} edges`);
+    assert.ok(largest > 1e-3, 'an edge that matters');
   });
 }
 

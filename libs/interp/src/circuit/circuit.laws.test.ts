@@ -29,6 +29,7 @@ import {
   igOfSoftmax,
   igWeights,
   keepLargest,
+  localEdit,
   type Question,
   seedsOf,
   selectSlices,
@@ -320,6 +321,39 @@ test('SAD: without a cut, upstream contributions sum to the selected slices’ s
     if (other) close(other.weight - weight, shift, 1e-12, 'the constant 1 moves all heads alike');
   }
   assert.ok(Math.abs(shift) > 1e-9);
+});
+
+test('a local edit on all singular vectors takes the whole component out of the query or the key, and nothing else', () => {
+  let edits = 0;
+  for (const { kind, run } of runs) {
+    const basisOf = basisCache(run);
+    const { graph } = traceAccpp(run, question(run, 'logit'), { threshold: 0.1 }, basisOf);
+    const byId = new Map(graph.nodes.map((node) => [node.id, node]));
+    for (const edge of graph.edges) {
+      const [from, to] = [byId.get(edge.from), byId.get(edge.to)];
+      if (edge.side === 'seed' || from?.kind !== 'head' || to?.src === undefined) continue;
+      const whole = { ...edge, singular_vectors: [0, 1, 2, 3] };
+      const edit = localEdit(run, graph, whole, basisOf);
+      const reads = run.head(edit.layer, edit.head);
+      const weight = run.pattern(from.layer, from.head as number, from.dest, from.src as number);
+      const output = rowOf(run.headOutput(from.layer, from.head as number), from.src as number);
+      const vector = output.map((value) => -value * weight);
+      const expected =
+        edge.side === 'dest'
+          ? Array.from({ length: to.dest + 1 }, (_, s) =>
+              dot(reads.toQuery(vector, to.dest), reads.key(s)),
+            )
+          : Array.from({ length: 8 - edit.position }, (_, t) =>
+              dot(reads.query(edit.position + t), reads.toKey(vector, edit.position)),
+            );
+      assert.equal(edit.change.length, expected.length);
+      expected.forEach((value, i) => {
+        close(edit.change[i], value / reads.attnScale, 1e-9, `${kind} ${edge.from} → ${edge.to}`);
+      });
+      edits++;
+    }
+  }
+  assert.ok(edits > 10, 'edges to look at');
 });
 
 test('a head without full column rank is refused by name', () => {

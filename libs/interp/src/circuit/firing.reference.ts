@@ -173,7 +173,7 @@ function srcParts(
 }
 
 /** What a component adds to the residual stream at a position, `[d_model]`. */
-function written(run: HostRun, component: Component, position: number): Float64Array {
+export function written(run: HostRun, component: Component, position: number): Float64Array {
   const { kind, layer, head, token } = component;
   switch (kind) {
     case 'head': {

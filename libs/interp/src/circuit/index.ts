@@ -31,6 +31,7 @@ export {
   SAD_EDGE_SHARE,
   SAD_FIRING,
 } from './limits.ts';
+export { localEdit, type ScoreEdit } from './local-edit.reference.ts';
 export { MersenneTwister } from './mersenne-twister.ts';
 export {
   type AugmentedPair,
@@ -46,6 +47,7 @@ export {
   upstreamHeads,
 } from './sad.reference.ts';
 export {
+  objectiveOf,
   type Question,
   type Seed,
   type Seeding,

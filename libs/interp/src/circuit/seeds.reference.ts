@@ -55,6 +55,25 @@ function finalShares(run: HostRun, position: number): SeedSource[] {
   return [{ ...bare, kind: 'embedding', vector: embedding }, ...out];
 }
 
+/**
+ * The objective of a question as a function of logits: a logit difference (to the vocabulary's mean
+ * without `versus`), or `Σ q*_t log p_t` with the weights that the clean logits give.
+ */
+export function objectiveOf(
+  { targets, versus, objective }: Question,
+  clean: Float64Array,
+): (logits: Float64Array) => number {
+  if (objective === 'logit') {
+    const every = versus.length > 0 ? versus : Array.from(clean.keys());
+    return (logits) => meanOf(logits, targets) - meanOf(logits, every);
+  }
+  const weights = wordWeights(logSoftmax(clean), targets, versus);
+  return (logits) => {
+    const logs = logSoftmax(logits);
+    return weights.reduce((sum, { token, weight }) => sum + weight * logs[token], 0);
+  };
+}
+
 export function seedsOf(run: HostRun, question: Question): Seeding {
   const unembedding = new FoldedUnembedding(run.host);
   for (const token of [...question.targets, ...question.versus]) unembedding.requireToken(token);
@@ -76,8 +95,9 @@ function logitSeeds(
   unembedding: FoldedUnembedding,
   shares: readonly SeedSource[],
   captured: Float64Array,
-  { targets, versus }: Question,
+  question: Question,
 ): Seeding {
+  const { targets, versus } = question;
   const mean = (tokens: readonly number[]) => {
     const out = unembedding.direction(tokens[0]).map(() => 0);
     for (const token of tokens) {
@@ -89,8 +109,7 @@ function logitSeeds(
   };
   const against = versus.length > 0 ? mean(versus) : unembedding.meanDirection();
   const direction = mean(targets).map((value, i) => value - against[i]);
-  const every = versus.length > 0 ? versus : Array.from(captured.keys());
-  const difference = (logits: Float64Array) => meanOf(logits, targets) - meanOf(logits, every);
+  const difference = objectiveOf(question, captured);
   const constant = difference(unembedding.b_U);
   const contributions = shares.map(({ vector }) => dot(vector, direction));
   const total = contributions.reduce((a, b) => a + b, 0);
@@ -134,17 +153,13 @@ function probabilitySeeds(
   unembedding: FoldedUnembedding,
   shares: readonly SeedSource[],
   captured: Float64Array,
-  { targets, versus }: Question,
+  question: Question,
 ): Seeding {
   const { b_U } = unembedding;
   const z = unembedding.logits(sumOf(shares));
-  const clean = logSoftmax(captured);
-  const wordWeights = [...cleanShares(clean, targets, 1), ...cleanShares(clean, versus, -1)];
-  const totalWeight = versus.length > 0 ? 0 : 1;
-  const J = (logits: Float64Array) => {
-    const logs = logSoftmax(logits);
-    return wordWeights.reduce((sum, { token, weight }) => sum + weight * logs[token], 0);
-  };
+  const words = wordWeights(logSoftmax(captured), question.targets, question.versus);
+  const totalWeight = question.versus.length > 0 ? 0 : 1;
+  const J = objectiveOf(question, captured);
   const biased = (logits: Float64Array) => logits.map((value, t) => value + b_U[t]);
   const gradient = new Float64Array(b_U.length);
   for (let step = 0; step <= IG_STEPS; step++) {
@@ -152,7 +167,7 @@ function probabilitySeeds(
     const logs = logSoftmax(z.map((value, t) => (value * step) / IG_STEPS + b_U[t]));
     for (let t = 0; t < gradient.length; t++)
       gradient[t] -= share * totalWeight * Math.exp(logs[t]);
-    for (const { token, weight } of wordWeights) gradient[token] += share * weight;
+    for (const { token, weight } of words) gradient[token] += share * weight;
   }
   const pulled = unembedding.pullBack(gradient);
   const attributions = shares.map(({ vector }) => dot(vector, pulled));
@@ -173,6 +188,11 @@ function probabilitySeeds(
     sum: attributions.reduce((a, b) => a + b, floor),
     termsAbsSum: attributions.reduce((sum, a) => sum + Math.abs(a), Math.abs(floor)),
   };
+}
+
+/** q* of the targets, and minus that of `versus`. */
+function wordWeights(clean: Float64Array, targets: readonly number[], versus: readonly number[]) {
+  return [...cleanShares(clean, targets, 1), ...cleanShares(clean, versus, -1)];
 }
 
 function cleanShares(clean: Float64Array, tokens: readonly number[], sign: number) {
