@@ -67,7 +67,12 @@ export class MutantTally {
         `  ${outcome.padEnd(32)} ${`${valid + broken}`.padStart(6)}  (${valid} decodable, ${broken} not)`,
     );
     const growth = (this.rssGrowthBytes / 2 ** 20).toFixed(1);
-    return [`${this.title}: ${this.total} mutants, RSS grew by ${growth} MiB`, ...lines].join('\n');
+    const tenths = Array.from({ length: 10 }, (_, i) => {
+      const at = Math.floor((i * this.rss.length) / 10);
+      return ((this.rss[at] ?? 0) / 2 ** 20).toFixed(0);
+    });
+    const head = `${this.title}: ${this.total} mutants; RSS ${tenths.join(' ')} MiB, grew by ${growth}`;
+    return [head, ...lines].join('\n');
   }
 }
 

@@ -1,7 +1,14 @@
 import type { LoadedModel } from '@heddle/adapters/hub';
 import { Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
-import { type ForwardPlan, hookPoints, padTokens, planForward, widen } from '@heddle/models';
+import {
+  type ForwardInputs,
+  type ForwardPlan,
+  hookPoints,
+  padTokens,
+  planForward,
+  widen,
+} from '@heddle/models';
 import type { Engine } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { difference, interpretPlan, runPlan } from '../../golden/models/golden-model.ts';
@@ -41,23 +48,50 @@ export async function judgeAnswer(
   const tokens = padTokens(model.config, [prompt]);
   const hooks = hookPoints(model.config).map(({ name }) => name);
   const plan = planForward(model, { hooks });
-
   const actual = await runPlan(engine, model, plan, { tokens });
-  const stored = storedWeights(files);
-  const expected = interpretPlan({ model, weight: stored }, plan, { tokens });
+  return verdictOf({ model, stored: storedWeights(files), plan, inputs: { tokens } }, actual);
+}
 
+/** A question to a model, for the interpreter. */
+export interface Question {
+  readonly model: LoadedModel;
+  /** A weight's stored bytes by its name in the file. */
+  readonly stored: (name: string) => Tensor;
+  readonly plan: ForwardPlan;
+  readonly inputs: ForwardInputs;
+  /** The part of a hook's value that was asked for, where it is not all of it. */
+  readonly cut?: (hook: string, value: Tensor) => Tensor;
+}
+
+/** An engine's answer, by hook, against the interpreter's. */
+export function verdictOf(
+  question: Question,
+  actual: ReadonlyMap<string, Tensor>,
+  tolerance: number = TOLERANCE,
+): Verdict {
+  const hooks = [...question.plan.outputs.keys()];
+  const expected = answerOf(question, question.model, question.stored);
   const errors = hooks.map((hook) => difference(at(actual, hook), at(expected, hook)));
-  const worst = errors.reduce((a, b) => (b.error > a.error ? b : a));
-  const { error } = worst;
-  if (error <= TOLERANCE) return { kind: 'equal', error };
+  const { error } = errors.reduce((a, b) => (b.error > a.error ? b : a));
+  if (error <= tolerance) return { kind: 'equal', error };
   if (leavesRange(expected)) return { kind: 'beyond fp32', error };
-  const allowed = sensitivity(model, plan, tokens, { hooks, stored, expected });
+  const allowed = sensitivity(question, expected);
   const bad = hooks.findIndex(
-    (hook, i) => !((errors[i]?.error ?? 0) <= TOLERANCE + (allowed.get(hook) ?? 0)),
+    (hook, i) => !((errors[i]?.error ?? 0) <= tolerance + (allowed.get(hook) ?? 0)),
   );
   if (bad < 0) return { kind: 'equal, ill-conditioned', error };
   const text = `${hooks[bad]}: error ${errors[bad]?.error}, allowed ${allowed.get(hooks[bad] ?? '')}; ${errors[bad]?.text}`;
   return { kind: 'wrong', error, text };
+}
+
+function answerOf(
+  { plan, inputs, cut }: Question,
+  model: LoadedModel,
+  weight: (name: string) => Tensor,
+): ReadonlyMap<string, Tensor> {
+  const values = interpretPlan({ model, weight }, plan, inputs);
+  if (!cut) return values;
+  return new Map([...values].map(([hook, value]) => [hook, cut(hook, value)]));
 }
 
 const at = (values: ReadonlyMap<string, Tensor>, hook: string): Tensor => {
@@ -66,7 +100,8 @@ const at = (values: ReadonlyMap<string, Tensor>, hook: string): Tensor => {
   return value;
 };
 
-function storedWeights(files: ReadonlyMap<string, Uint8Array>): (name: string) => Tensor {
+/** Weights by name out of the bytes of a model's files. */
+export function storedWeights(files: ReadonlyMap<string, Uint8Array>): (name: string) => Tensor {
   const readers = [...files]
     .filter(([name]) => name.endsWith('.safetensors'))
     .map(([name, bytes]) => readSafetensors(name, bytes));
@@ -88,24 +123,17 @@ function leavesRange(values: ReadonlyMap<string, Tensor>): boolean {
   return false;
 }
 
-interface Reference {
-  readonly hooks: readonly string[];
-  readonly stored: (name: string) => Tensor;
-  readonly expected: ReadonlyMap<string, Tensor>;
-}
-
 /** By hook: how far the answers of models lie whose weights differ by roundings. */
 function sensitivity(
-  model: LoadedModel,
-  plan: ForwardPlan,
-  tokens: Tensor<'i64'>,
-  { hooks, stored, expected }: Reference,
+  question: Question,
+  expected: ReadonlyMap<string, Tensor>,
 ): ReadonlyMap<string, number> {
   const rng = new Rng(1);
+  const { model, stored } = question;
   const weights = new Map(
     [...model.weights].map(([role, w]) => [role, { ...w, dtype: 'f32' as const }]),
   );
-  const allowed = new Map<string, number>(hooks.map((hook) => [hook, 0]));
+  const allowed = new Map<string, number>();
   for (let i = 0; i < PERTURBED_MODELS; i++) {
     const perturbed = new Map<string, Tensor>();
     const weight = (name: string): Tensor => {
@@ -113,9 +141,9 @@ function sensitivity(
       perturbed.set(name, known);
       return known;
     };
-    const other = interpretPlan({ model: { ...model, weights }, weight }, plan, { tokens });
-    for (const hook of hooks) {
-      const { error } = difference(at(other, hook), at(expected, hook));
+    const other = answerOf(question, { ...model, weights }, weight);
+    for (const [hook, value] of expected) {
+      const { error } = difference(at(other, hook), value);
       allowed.set(hook, Math.max(allowed.get(hook) ?? 0, SENSITIVITY_FACTOR * error));
     }
   }
