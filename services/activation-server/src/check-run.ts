@@ -18,6 +18,7 @@ import {
   PROMPTS_MAX,
   TEXT_BYTES_MAX,
 } from './limits.ts';
+import { type Objective, readObjective } from './objective.ts';
 import type { OpenModel } from './open-model.ts';
 
 export interface CheckedPrompt {
@@ -48,6 +49,9 @@ export interface CheckedRun {
   readonly dtype: 'f32' | 'f16';
   readonly interventions: readonly CheckedIntervention[];
   readonly alone: boolean;
+  /** The scalar whose gradient at the hooks is wanted, instead of the values there; and how it was written. */
+  readonly objective: Objective | undefined;
+  readonly objectiveText: string;
 }
 
 const refuse = (field: string, message: string, details: Details = {}): OperationError =>
@@ -85,6 +89,9 @@ export function checkRun(request: RunRequest, open: OpenModel): CheckedRun {
     dtype: checkDType(request.dtype),
     interventions,
     alone: request.alone,
+    objective:
+      request.gradient === '' ? undefined : readObjective(request.gradient, config, lengths),
+    objectiveText: request.gradient,
   };
 }
 

@@ -10,12 +10,17 @@ import { BYTES_PER_ELEMENT, elementCount, narrowF16, type Tensor, tensor } from 
 import { bucketOf } from './actor.ts';
 import { checkRange } from './check-range.ts';
 import type { CheckedRun } from './check-run.ts';
-import { BATCH_BYTES_MAX, RUN_BYTES_MAX } from './limits.ts';
+import { type GradientPlan, planGradient } from './gradient-plan.ts';
+import { BATCH_BYTES_MAX, GRADIENT_MEMORY_FACTOR, RUN_BYTES_MAX } from './limits.ts';
+import { coefficientsAt, type Objective } from './objective.ts';
 import type { LoadedModel } from './open-model.ts';
 
 /** What a prompt of a run asks of the model, and what that takes. */
 export interface PromptPlan {
-  readonly plan: ForwardPlan;
+  /** Gradients, where the run has an objective; else the values themselves. */
+  readonly chain:
+    | { readonly kind: 'values'; readonly plan: ForwardPlan }
+    | { readonly kind: 'gradient'; readonly plan: GradientPlan; readonly objective: Objective };
   /** Equal keys run in one batch. */
   readonly key: string;
   /** Memory in the engine per padded token. */
@@ -27,12 +32,13 @@ export interface PromptPlan {
  * takes more memory than a batch may.
  */
 export function planPrompt(model: LoadedModel, run: CheckedRun, length: number): PromptPlan {
-  const pos = bucketOf(length);
+  const { objective } = run;
   const hooks = run.hooks.map(({ name }) => name);
   const interventions = [...new Set(run.interventions.map(({ hook }) => hook))];
-  const plan = planForward(model, { hooks, interventions, pos });
+  const plan = planForward(model, { hooks, interventions, pos: bucketOf(length) });
   const logitRows = run.positions?.length ?? length;
-  const { peakBytes } = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
+  const estimate = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
+  const peakBytes = estimate.peakBytes * (objective ? GRADIENT_MEMORY_FACTOR : 1);
   if (peakBytes > BATCH_BYTES_MAX) {
     throw resourceExhausted(
       `a prompt of ${length} tokens with these hooks takes ${peakBytes} bytes in the engine; at most ${BATCH_BYTES_MAX} are given: ask for fewer hooks or a shorter prompt`,
@@ -43,8 +49,16 @@ export function planPrompt(model: LoadedModel, run: CheckedRun, length: number):
       },
     );
   }
-  const key = `${model.digest} ${plan.steps.map((step) => step.key).join(' ')}`;
-  return { plan, key, bytesPerToken: Math.ceil(peakBytes / length) };
+  const bytesPerToken = Math.ceil(peakBytes / length);
+  if (!objective) {
+    const key = `${model.digest} ${plan.steps.map((step) => step.key).join(' ')}`;
+    return { chain: { kind: 'values', plan }, key, bytesPerToken };
+  }
+  const gradient = planGradient(model, run.hooks, objective, interventions);
+  const keys = [...gradient.forward.steps, ...gradient.backward].map((step) => step.key);
+  // Equal texts are equal objectives: positions from the end are resolved per prompt.
+  const key = `${model.digest} ${keys.join(' ')} ${run.objectiveText}`;
+  return { chain: { kind: 'gradient', plan: gradient, objective }, key, bytesPerToken };
 }
 
 /** Bytes on the wire of one prompt's tensors. */
@@ -108,6 +122,21 @@ export function replyTensor(
   checkRange(point, own, run.dtype);
   if (run.dtype === 'f32') return own;
   return tensor('f16', own.shape, narrowF16(own.data as Float32Array));
+}
+
+/** The gradient at the logits themselves: what the objective multiplies them by. */
+export function logitGradient(
+  { config }: LoadedModel,
+  run: CheckedRun,
+  objective: Objective,
+  length: number,
+): Tensor {
+  const dense = coefficientsAt(objective, 'logits', length, [length, config.d_vocab]);
+  const value = tensor('f32', [1, length, config.d_vocab], dense);
+  const { positions } = run;
+  const at = { prompt: 0, length, ...(positions ? { positions } : {}) };
+  const own = sliceHook(config, 'logits', value, at);
+  return run.dtype === 'f32' ? own : tensor('f16', own.shape, narrowF16(own.data as Float32Array));
 }
 
 function rowsOf(value: Tensor, first: number, count: number): Tensor {

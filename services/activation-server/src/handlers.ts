@@ -1,4 +1,4 @@
-import { OperationError, unimplemented } from '@heddle/core';
+import { OperationError } from '@heddle/core';
 import {
   type CallContext,
   type Clock,
@@ -81,9 +81,6 @@ async function* run(
   request: RunRequest,
   call: CallContext,
 ): AsyncGenerator<Init<RunResponse>> {
-  if (request.gradient !== '') {
-    throw unimplemented('gradients through a whole model are not built yet', { field: 'gradient' });
-  }
   const open = await deps.registry.open(request.model);
   const checked = checkRun(request, open);
   const byteLength = checkReplyBytes(checked);

@@ -1,5 +1,5 @@
 import { invalidArgument } from '@heddle/core';
-import type { ForwardPlan, HookPoint, Intervention, ModelConfig } from '@heddle/models';
+import type { HookPoint, Intervention, ModelConfig, SegmentRequest } from '@heddle/models';
 import { hookPoint } from '@heddle/models';
 import { elementCount, showShape, type Tensor, tensor } from '@heddle/tensor';
 import type { CheckedIntervention, CheckedRun } from './check-run.ts';
@@ -107,8 +107,11 @@ export function promptInterventions(
 }
 
 /** Changes of a whole batch: only where the plan has a slot, and one that changes nothing where no prompt uses its slot. */
-export function forSlots(plan: ForwardPlan, changes: readonly Intervention[]): Intervention[] {
-  const slots = plan.steps.flatMap(({ request }) => request.interventions);
+export function forSlots(
+  steps: readonly { readonly request: SegmentRequest }[],
+  changes: readonly Intervention[],
+): Intervention[] {
+  const slots = steps.flatMap(({ request }) => request.interventions);
   const neutral = (hook: string): Intervention => ({ prompt: 0, hook, kind: 'scale', factor: 1 });
   return slots.flatMap((hook) => {
     const mine = changes.filter((change) => change.hook === hook);

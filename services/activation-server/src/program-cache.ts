@@ -1,9 +1,13 @@
-import { buildSegment, type ForwardPlan } from '@heddle/models';
+import { buildSegment, type Segment, type SegmentRequest } from '@heddle/models';
 import type { Program } from '@heddle/ports';
 import { PROGRAMS_MAX } from './limits.ts';
 import type { LoadedModel, ModelStore } from './open-model.ts';
 
-type PlanStep = ForwardPlan['steps'][number];
+interface PlanStep {
+  readonly segment: Segment;
+  readonly request: SegmentRequest;
+  readonly key: string;
+}
 
 /** Encoded graphs by model and structure, the least recently used dropped first: a structure is built once. */
 export class ProgramCache {

@@ -54,7 +54,7 @@ function buildBlock(site: SegmentSite, layer: number): Value {
   const { g, config } = site;
   const prefix = `blocks.${layer}`;
   const width = config.d_model;
-  const stream = g.input('resid_in', 'f32', ['batch', 'pos', width]);
+  const stream = site.hook('resid_in', g.input('resid_in', 'f32', ['batch', 'pos', width]));
   const tables = rotaryTables(site);
   return g.scope(prefix, () => {
     const resid = site.hook(`${prefix}.hook_resid_pre`, stream);
@@ -84,7 +84,7 @@ function rotaryTables({ g, config, request }: SegmentSite): RotaryTables | undef
 /** Only the rows asked for are multiplied by W_U: full logits of a thousand tokens are two hundred MiB. */
 function buildUnembed(site: SegmentSite): undefined {
   const { g, config } = site;
-  const resid = g.input('resid_in', 'f32', ['batch', 'pos', config.d_model]);
+  const resid = site.hook('resid_in', g.input('resid_in', 'f32', ['batch', 'pos', config.d_model]));
   const rows = g.input('logit_rows', 'i64', ['rows']);
   const normalized = buildNorm(site, 'ln_final', resid);
   const flat = g.reshape(normalized, [-1, config.d_model]);
