@@ -158,7 +158,16 @@ async function openStores(
     const { providers, engineThreads: threads, engineCacheBytes: cacheBytes } = config;
     return OrtEngine.start({ providers, threads, cacheBytes });
   });
-  const jobs = new JobRuntime({ journal, queue, blobs, clock, log, metrics, events, versions });
+  const onStuck = (job: string, why: string) => {
+    log.error('a task cannot be stopped; its job goes on when this directory is served again', {
+      job,
+      why,
+    });
+    // Native code cannot be interrupted. A standing process ends, so that whoever keeps it up starts a sound one.
+    if (options.standing) process.exit(1);
+  };
+  const ports = { journal, queue, blobs, clock, log, metrics, events };
+  const jobs = new JobRuntime({ ...ports, versions, onStuck });
   const peers = openPeers(`${server.host}:${server.port}`, config.peers);
   const roots = config.modelRoots.length === 0 ? 'any' : config.modelRoots;
   const deps: ServiceDeps = {
