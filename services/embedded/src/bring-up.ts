@@ -137,7 +137,7 @@ function openPeers(
 }
 
 async function openStores(
-  { dataDirectory }: BringUpOptions,
+  { dataDirectory, standing }: BringUpOptions,
   config: Config,
   { log, metrics, server }: Opened,
 ): Promise<{ deps: ServiceDeps; closeStores: () => Promise<void> }> {
@@ -164,7 +164,7 @@ async function openStores(
       why,
     });
     // Native code cannot be interrupted. A standing process ends, so that whoever keeps it up starts a sound one.
-    if (options.standing) process.exit(1);
+    if (standing) process.exit(1);
   };
   const ports = { journal, queue, blobs, clock, log, metrics, events };
   const jobs = new JobRuntime({ ...ports, versions, onStuck });
