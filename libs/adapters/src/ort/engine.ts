@@ -210,7 +210,8 @@ export class OrtEngine implements Engine {
         pending.failure = thrown;
         this.cancel(pending);
       }
-      if (this.running === pending) this.post({ type: 'acknowledge' });
+      const counted = Object.keys(outputs).length > 0;
+      if (counted && this.running === pending) this.post({ type: 'acknowledge' });
     });
   }
 

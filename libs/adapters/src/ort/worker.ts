@@ -182,7 +182,8 @@ class Runner {
         alive.has(outputKey(step, name)) ? { ...value, data: value.data.slice() as never } : value,
       ]),
     );
-    this.unacknowledged++;
+    // A step that keeps nothing is told for progress only, and holds nobody back.
+    if (Object.keys(leaving).length > 0) this.unacknowledged++;
     this.send({ type: 'step', step, outputs: leaving }, [leaving]);
   }
 
