@@ -6,3 +6,4 @@ export type {
   Owner,
 } from './cluster-host.ts';
 export { heddleCommand } from './heddle-command.ts';
+export type { TourReport } from './tour/index.ts';
