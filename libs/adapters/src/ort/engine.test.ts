@@ -360,6 +360,8 @@ test('a closed engine refuses plans and ends those that wait', async () => {
 
   await engine.close();
 
-  assert.deepEqual(await Promise.all(waiting), ['cancelled', 'unavailable']);
+  const [running, behind] = await Promise.all(waiting);
+  assert.ok(running === 'cancelled' || running === 'done', running); // its one step may have begun
+  assert.equal(behind, 'unavailable');
   await assert.rejects(engine.run({ steps }), failsWith('unavailable', /closed/));
 });
