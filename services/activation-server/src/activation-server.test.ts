@@ -328,18 +328,19 @@ test("a layer-0 hook opens no other block's session and takes a fifth of the ful
   const handlers = await serve(own);
   const prompts = Array.from({ length: 8 }, () => counting(128));
   const timed = async (hook: string): Promise<number> => {
-    await run({ prompts, hooks: [hook], positions: [0] }, handlers); // sessions open
-    const times: number[] = [];
-    for (let i = 0; i < 9; i++) {
-      const { parts } = await run({ prompts, hooks: [hook], positions: [0] }, handlers);
-      times.push(parts.at(-1)?.end?.run_ms ?? Number.NaN);
-    }
-    return Math.min(...times);
+    const { parts } = await run({ prompts, hooks: [hook], positions: [0] }, handlers);
+    return parts.at(-1)?.end?.run_ms ?? Number.NaN;
   };
-
-  const first = await timed('blocks.0.hook_resid_post');
+  await timed('blocks.0.hook_resid_post');
   const { sessionsOpen } = await own.usage();
-  const all = await timed('blocks.11.hook_resid_post');
+  await timed('blocks.11.hook_resid_post');
+
+  // In turns, and the least of each: a neighbour on the machine disturbs both alike.
+  let [first, all] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let i = 0; i < 12; i++) {
+    first = Math.min(first, await timed('blocks.0.hook_resid_post'));
+    all = Math.min(all, await timed('blocks.11.hook_resid_post'));
+  }
   await own.close();
 
   assert.equal(sessionsOpen, 2, 'the embedding and block 0');
