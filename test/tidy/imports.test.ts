@@ -36,7 +36,6 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   commander: ['libs/cli/src/'],
   'cli-table3': ['libs/cli/src/'],
   'cli-progress': ['libs/cli/src/'],
-  zod: ['libs/models/src/', 'libs/cli/src/', 'services/'],
   'fast-check': [],
 };
 
