@@ -31,6 +31,15 @@ export {
   segmentFeeds,
   stepFeeds,
 } from './forward/step-feeds.ts';
+export { logitGradient, type PlacedTargets } from './gradient/gradient-feeds.ts';
+export { type GradientPlan, type GradientRequest, planGradient } from './gradient/plan-gradient.ts';
+export { readTarget, type WrittenIndex, type WrittenTerm } from './gradient/read-target.ts';
+export {
+  type EncodeText,
+  placeTarget,
+  resolveTarget,
+  type TargetTerm,
+} from './gradient/resolve-target.ts';
 export {
   type HookPoint,
   hookPoint,
@@ -46,6 +55,7 @@ export {
   factorFeed,
   type GraphProgram,
   PLAIN,
+  type SegmentGradient,
   type SegmentRequest,
   valueFeed,
 } from './segments/segment-request.ts';

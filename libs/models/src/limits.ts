@@ -38,3 +38,17 @@ export const INTERVENTIONS_MAX = 100_000;
 
 /** Files that one shard index may name: the largest published checkpoints have under two hundred. */
 export const SHARDS_MAX = 4096;
+
+/** Characters of a gradient's target: room for every term, far below what a reader or a log line would choke on. */
+export const TARGET_CHARS_MAX = 16_384;
+
+/** Terms of a gradient's target. Each logit is a row of the unembedding's product. */
+export const TARGET_TERMS_MAX = 256;
+
+/**
+ * What a backward segment holds, in units of its forward: every value is kept for the way back, and each has a cotangent.
+ */
+export const BACKWARD_MEMORY = 3;
+
+/** Work of a backward segment, in units of its forward: that once more, and at most two products for each of its own. */
+export const BACKWARD_FLOPS = 3;

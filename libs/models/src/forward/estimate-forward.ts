@@ -1,6 +1,7 @@
 import { elementCount } from '@heddle/tensor';
 import type { ModelConfig } from '../config/model-config.ts';
 import { hookPoint, type Segment } from '../hooks/catalogue.ts';
+import { BACKWARD_FLOPS, BACKWARD_MEMORY } from '../limits.ts';
 import type { Model } from '../model.ts';
 import type { ForwardPlan, ForwardStep } from './plan-forward.ts';
 
@@ -12,7 +13,7 @@ export interface ForwardEstimate {
   readonly weightBytes: number;
   /** Bytes of everything kept as f32. */
   readonly outputBytes: number;
-  /** Bytes at the worst moment: all outputs so far, and the widest activations of one step. */
+  /** Bytes at the worst moment: all outputs so far, residual streams that wait for the way back, and the widest activations of one step. */
   readonly peakBytes: number;
 }
 
@@ -32,13 +33,17 @@ export function estimateForward(
   const { config } = model;
   let [flops, weightBytes, widest] = [0, 0, 0];
   for (const step of plan.steps) {
-    flops += flopsOf(config, step.segment, sizes);
+    const backward = step.request.gradient !== undefined;
+    flops += flopsOf(config, step.segment, sizes) * (backward ? BACKWARD_FLOPS : 1);
     weightBytes += segmentWeightBytes(model, step.segment);
-    widest = Math.max(widest, activationBytes(config, step, sizes));
+    const bytes = activationBytes(config, step, sizes) * (backward ? BACKWARD_MEMORY : 1);
+    widest = Math.max(widest, bytes);
   }
+  const held = plan.steps.filter(({ request }) => request.gradient).length;
+  const streams = 4 * held * sizes.batch * sizes.pos * config.d_model;
   let outputBytes = 0;
   for (const hook of plan.outputs.keys()) outputBytes += hookBytes(config, hook, sizes);
-  return { flops, weightBytes, outputBytes, peakBytes: outputBytes + widest };
+  return { flops, weightBytes, outputBytes, peakBytes: outputBytes + streams + widest };
 }
 
 /** Bytes of one hook's value as f32, batch included. */

@@ -41,16 +41,16 @@ export interface ForwardPlan {
 export function planForward(model: Model, request: ForwardRequest): ForwardPlan {
   const { config } = model;
   const sources = request.hooks.map((hook) => ({ hook, ...sourceOf(model, request, hook) }));
-  const programs = (request.programs ?? []).map((p) => ({ ...p, at: indexOf(model, p.segment) }));
+  const programs = (request.programs ?? []).map((p) => ({ ...p, at: stepOf(model, p.segment) }));
   const last = Math.max(-1, ...sources.map(({ at }) => at), ...programs.map(({ at }) => at));
   assert(last >= 0, 'a forward plan needs at least one hook or program');
   const changed = (request.interventions ?? []).map((hook) => {
     assert(hook !== 'logits', 'nothing is computed from logits, so an intervention there is none');
-    return { hook, at: indexOf(model, hookPoint(config, hook).segment) };
+    return { hook, at: stepOf(model, hookPoint(config, hook).segment) };
   });
   const queryBlocks = queryBlocksFor(model, request);
   const steps = Array.from({ length: last + 1 }, (_, step): ForwardStep => {
-    const segment = segmentAt(model, step);
+    const segment = stepSegment(model, step);
     const segmentRequest: SegmentRequest = {
       hooks: sources
         .filter(({ at, output }) => at === step && output !== 'resid_out')
@@ -74,7 +74,7 @@ function sourceOf(
   hook: string,
 ): { at: number; output: string } {
   const point = hookPoint(model.config, hook);
-  const at = indexOf(model, point.segment);
+  const at = stepOf(model, point.segment);
   if (hook.endsWith('.hook_resid_pre') && !request.interventions?.includes(hook)) {
     return { at: at - 1, output: 'resid_out' };
   }
@@ -82,18 +82,22 @@ function sourceOf(
   return { at, output: hook };
 }
 
-function indexOf({ config }: Model, segment: Segment): number {
+/** The step of a forward plan at which a segment stands. */
+export function stepOf({ config }: Model, segment: Segment): number {
   if (segment.kind === 'embed') return 0;
   return segment.kind === 'block' ? segment.layer + 1 : config.n_layers + 1;
 }
 
-function segmentAt({ config }: Model, step: number): Segment {
+export function stepSegment({ config }: Model, step: number): Segment {
   if (step === 0) return { kind: 'embed' };
   return step <= config.n_layers ? { kind: 'block', layer: step - 1 } : { kind: 'unembed' };
 }
 
 /** A power of two, so that lengths share few variants; 1 while the scores of one layer are small enough to hold at once. */
-function queryBlocksFor({ config }: Model, request: ForwardRequest): number {
+export function queryBlocksFor(
+  { config }: Model,
+  request: Pick<ForwardRequest, 'batch' | 'pos'>,
+): number {
   const { batch = 1, pos = 1 } = request;
   const floats = batch * config.n_heads * pos * pos;
   let blocks = 1;
@@ -107,8 +111,8 @@ function queryBlocksFor({ config }: Model, request: ForwardRequest): number {
   return blocks;
 }
 
-function keyOf(segment: Segment, request: SegmentRequest): string {
-  const { hooks, interventions, programs, residOut, queryBlocks } = request;
+export function keyOf(segment: Segment, request: SegmentRequest): string {
+  const { hooks, interventions, programs, residOut, queryBlocks, gradient } = request;
   return JSON.stringify([
     segmentName(segment),
     hooks.toSorted(),
@@ -116,5 +120,6 @@ function keyOf(segment: Segment, request: SegmentRequest): string {
     programs.map(({ name }) => name),
     residOut,
     queryBlocks,
+    ...(gradient ? [gradient] : []),
   ]);
 }

@@ -1,11 +1,12 @@
 import { assert, invalidArgument, resourceExhausted } from '@heddle/core';
 import { type Tensor, tensor } from '@heddle/tensor';
 import type { ModelConfig, Rotary } from '../config/model-config.ts';
+import { type PlacedTargets, targetFeeds } from '../gradient/gradient-feeds.ts';
 import type { Segment } from '../hooks/catalogue.ts';
 import type { Model } from '../model.ts';
-import { factorFeed, valueFeed } from '../segments/segment-request.ts';
+import { factorFeed, gradientOf, valueFeed } from '../segments/segment-request.ts';
 import { type BatchSizes, type Intervention, interventionFeeds } from './interventions.ts';
-import type { ForwardPlan } from './plan-forward.ts';
+import { type ForwardPlan, stepOf } from './plan-forward.ts';
 
 /** A value, or the output of an earlier step; what the ports call a Feed. */
 export type StepFeed = Tensor | { readonly step: number; readonly output: string };
@@ -18,6 +19,8 @@ export interface ForwardInputs {
   /** Rows of batch · pos whose logits are wanted; every row when left out. */
   readonly logitRows?: readonly number[];
   readonly interventions?: readonly Intervention[];
+  /** For a plan of gradients: each prompt's terms of the scalar. */
+  readonly targets?: PlacedTargets;
 }
 
 /** *All feeds of all steps of a plan*, but for those that programs declare themselves. */
@@ -33,8 +36,19 @@ export function stepFeeds(
   return plan.steps.map(({ segment, request }, step) => {
     const feeds: Record<string, StepFeed> = segmentFeeds(model.config, segment, pos);
     if (segment.kind === 'embed') feeds['tokens'] = inputs.tokens;
-    else feeds['resid_in'] = { step: step - 1, output: 'resid_out' };
+    else feeds['resid_in'] = { step: stepOf(model, segment) - 1, output: 'resid_out' };
     if (segment.kind === 'unembed') feeds['logit_rows'] = rowsFeed(inputs.logitRows, batch * pos);
+    const { gradient } = request;
+    if (gradient) {
+      assert(
+        inputs.targets?.length === batch,
+        'a plan of gradients needs the terms of each prompt',
+      );
+      Object.assign(feeds, targetFeeds(model.config, gradient, pos, inputs.targets));
+    }
+    if (gradient?.fromNext) {
+      feeds[gradientOf('resid_out')] = { step: step - 1, output: gradientOf('resid_in') };
+    }
     if (request.queryBlocks > 1) {
       const block = BigInt64Array.of(BigInt(Math.floor(pos / request.queryBlocks)));
       feeds['query_block'] = tensor('i64', [1], block);

@@ -154,7 +154,7 @@ function buildQueryBlock(
   if (site.changes(`${prefix}.hook_attn_scores`)) {
     // −∞ · factor + value is not −∞ for every factor; what lies above the diagonal stays out of reach.
     const allowed = g.equal(mask, 0);
-    masked = site.rehook(`${prefix}.hook_attn_scores`, g.where(allowed, masked, -Infinity));
+    masked = site.mark(`${prefix}.hook_attn_scores`, g.where(allowed, masked, -Infinity));
   }
   const pattern = site.hook(`${prefix}.hook_pattern`, g.softmax(masked, { axis: -1 }));
   return ungrouped(site, g.matMul(grouped(pattern, end), values), [rows, d_head]);
@@ -185,7 +185,7 @@ function buildOutput(site: SegmentSite, prefix: string, z: Value): Value {
     const W_O = g.reshape(flat ? g.transpose(stored) : stored, [n_heads, d_head, d_model]);
     const byHead = g.matMul(g.transpose(z, [0, 2, 1, 3]), W_O); // [batch, head, pos, d_model]
     const result = site.hook(resultHook, g.transpose(byHead, [0, 2, 1, 3]));
-    if (site.changes(resultHook)) {
+    if (site.carries(resultHook)) {
       const sum = g.reduceSum(result, { axes: [2], keepDims: false });
       return site.hasWeight(`${prefix}.O.b`) ? g.add(sum, site.weight(`${prefix}.O.b`)) : sum;
     }

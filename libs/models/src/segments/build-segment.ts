@@ -3,6 +3,7 @@ import type { Graph, Value } from '@heddle/onnx';
 import { type Segment, segmentName } from '../hooks/catalogue.ts';
 import type { Model } from '../model.ts';
 import { buildAttention, type RotaryTables } from './build-attention.ts';
+import { buildGradient } from './build-gradient.ts';
 import { buildMlp } from './build-mlp.ts';
 import { buildNorm } from './build-norm.ts';
 import type { SegmentRequest } from './segment-request.ts';
@@ -17,6 +18,7 @@ import { SegmentSite } from './segment-site.ts';
  *
  * Hooks become outputs under their names, with a batch axis before their own. Prompts shorter than `pos` are padded behind
  * their end, which causal attention never sees; positions count from 0.
+ * With `gradient`, the vector-Jacobian product stands beside (`build-gradient.ts`).
  */
 export function buildSegment(model: Model, segment: Segment, request: SegmentRequest): Graph {
   const site = new SegmentSite(segmentName(segment), model, request);
@@ -30,6 +32,7 @@ export function buildSegment(model: Model, segment: Segment, request: SegmentReq
   for (const program of request.programs) {
     g.scope(program.name, () => program.build(g, (hook) => site.at(hook)));
   }
+  if (request.gradient) buildGradient(site, request.gradient, resid);
   if (request.residOut) {
     assert(resid !== undefined, 'the unembedding has no residual stream to hand on');
     g.output('resid_out', resid);

@@ -4,7 +4,7 @@ import type { GraphBuilder, Value } from '@heddle/onnx';
 export interface GraphProgram {
   /** Unique, with whatever changes its structure; part of the session's key. */
   readonly name: string;
-  /** Hook points whose values it reads. */
+  /** Hook points whose values it reads; `resid_in` is what enters a block or the unembedding. */
   readonly needs: readonly string[];
   /** Adds nodes; declares its own feeds with `g.input` and its results with `g.output`. */
   build(g: GraphBuilder, at: (hook: string) => Value): void;
@@ -21,6 +21,23 @@ export interface SegmentRequest {
   readonly residOut: boolean;
   /** 1: attention as a whole. More: in that many blocks of queries, when neither scores nor pattern are asked for. */
   readonly queryBlocks: number;
+  /** The segment's vector-Jacobian product: what gradients through a model are chained from. */
+  readonly gradient?: SegmentGradient;
+}
+
+/**
+ * From the gradient of a scalar by `resid_out`, and the entries of this segment that the scalar reads itself, to its gradient
+ * by hook points and by `resid_in`. The forward is computed again beside it.
+ */
+export interface SegmentGradient {
+  /** Hook points that the scalar reads: feeds `{hook}#seed` of their shape. For `logits`, feeds by row. */
+  readonly seeds: readonly string[];
+  /** Hook points by which the gradient is wanted: outputs `{hook}#gradient`. */
+  readonly at: readonly string[];
+  /** Whether something behind this segment depends on it: the feed `resid_out#gradient`. */
+  readonly fromNext: boolean;
+  /** Whether the gradient goes on to the segment before: the output `resid_in#gradient`. */
+  readonly toPrevious: boolean;
 }
 
 export const PLAIN: SegmentRequest = {
@@ -34,3 +51,8 @@ export const PLAIN: SegmentRequest = {
 /** Feed names of an intervention's slot. */
 export const factorFeed = (hook: string): string => `${hook}#factor`;
 export const valueFeed = (hook: string): string => `${hook}#value`;
+
+/** The feed that says with which weight the scalar reads each entry of a hook. */
+export const seedFeed = (hook: string): string => `${hook}#seed`;
+/** The gradient by a hook's value, or by a segment's `resid_in` or `resid_out`. */
+export const gradientOf = (hook: string): string => `${hook}#gradient`;

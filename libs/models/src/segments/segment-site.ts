@@ -12,6 +12,7 @@ export class SegmentSite {
   readonly request: SegmentRequest;
   private readonly wanted: ReadonlySet<string>;
   private readonly slots: ReadonlySet<string>;
+  private readonly carried: ReadonlySet<string>;
   private readonly values = new Map<string, Value>();
   private readonly weights = new Map<string, Value>();
 
@@ -24,7 +25,10 @@ export class SegmentSite {
       ...request.hooks,
       ...request.interventions,
       ...request.programs.flatMap(({ needs }) => needs),
+      ...(request.gradient?.seeds ?? []),
+      ...(request.gradient?.at ?? []),
     ]);
+    this.carried = new Set([...request.interventions, ...(request.gradient?.at ?? [])]);
   }
 
   get config(): ModelConfig {
@@ -40,6 +44,11 @@ export class SegmentSite {
     return this.slots.has(hook);
   }
 
+  /** Whether the model has to go on from this point's own value, because it is changed or differentiated by. */
+  carries(hook: string): boolean {
+    return this.carried.has(hook);
+  }
+
   /** Marks a value as a hook point; returns the value to go on with, changed where an intervention has a slot. */
   hook(name: string, value: Value): Value {
     const changed = this.slots.has(name) ? this.intervene(name, value) : value;
@@ -47,8 +56,8 @@ export class SegmentSite {
     return changed;
   }
 
-  /** Replaces what a hook point stands for (scores are masked again after an intervention). */
-  rehook(name: string, value: Value): Value {
+  /** What a name stands for: a hook point changed once more (scores are masked again after an intervention), or `resid_in`. */
+  mark(name: string, value: Value): Value {
     this.values.set(name, value);
     return value;
   }
