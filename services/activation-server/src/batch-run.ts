@@ -1,10 +1,9 @@
 import { OperationError, present } from '@heddle/core';
-import { type HookPoint, padTokens, stepFeeds } from '@heddle/models';
-import type { Clock, Engine, Metrics, Outputs, Plan, Program, Step } from '@heddle/ports';
+import { type HookPoint, type PlacedTargets, padTokens, stepFeeds } from '@heddle/models';
+import type { Clock, Engine, Metrics, Outputs, Plan } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 import type { CheckedRun } from './check-run.ts';
-import { logitGradient, logitRows, type PromptPlan, replyTensor } from './compute.ts';
-import { gradientFeeds } from './gradient-plan.ts';
+import { logitRows, type PromptPlan, replyTensor, zeroReply } from './compute.ts';
 import { forSlots, promptInterventions } from './intervention.ts';
 import type { LoadedModel } from './open-model.ts';
 import type { ProgramCache } from './program-cache.ts';
@@ -79,62 +78,57 @@ async function runBatch(
   batch.forEach((passage, b) => {
     const { tensors = new Map<string, Tensor>(), failure } = taken[b] ?? {};
     const { run, tokens: read, promptPlan } = passage.work;
-    if (promptPlan.chain.kind === 'gradient' && run.hooks.some(({ name }) => name === 'logits')) {
-      tensors.set('logits', logitGradient(model, run, promptPlan.chain.objective, read.length));
+    for (const point of run.hooks) {
+      if (promptPlan.zeros.includes(point.name)) {
+        tensors.set(point.name, zeroReply(run, point, read.length));
+      }
     }
     if (failure) passage.reject(failure);
     else passage.resolve({ tensors, programs, engineMs });
   });
 }
 
-type Steps = readonly { readonly program: Program; readonly feeds: Step['feeds'] }[];
-
-function enginePlan(deps: BatchDeps, batch: readonly PromptPassage[]): Plan {
-  const kept = hooksByStep(batch);
-  return {
-    steps: stepsOf(deps, batch).map((step, index) => ({
-      ...step,
-      keep: [...new Set((kept.get(index) ?? []).map(({ output }) => output))],
-    })),
-  };
-}
-
-function stepsOf({ programs }: BatchDeps, batch: readonly PromptPassage[]): Steps {
+function enginePlan({ programs }: BatchDeps, batch: readonly PromptPassage[]): Plan {
   const works = batch.map(({ work }) => work);
   const { model, promptPlan } = works[0] as PromptWork;
+  const { plan } = promptPlan;
   const lengths = works.map(({ tokens }) => tokens.length);
   const pos = Math.max(...lengths);
   const changes = works.flatMap((work, batchIndex) => {
     const place = { batchIndex, length: work.tokens.length, pos };
     return promptInterventions(model.config, work.run, work.prompt, place);
   });
-  const tokens = padTokens(
-    model.config,
-    works.map((work) => work.tokens),
-  );
-  const { chain } = promptPlan;
-  if (chain.kind === 'gradient') {
-    const { plan, objective } = chain;
-    const feeds = gradientFeeds(model, plan, objective, { tokens, lengths, changes });
-    return [...plan.forward.steps, ...plan.backward].map((step, index) => ({
-      program: programs.program(model, step),
-      feeds: feeds[index] ?? {},
-    }));
-  }
-  const { plan } = chain;
+  const targets = targetsOf(batch);
   const feeds = stepFeeds(model, plan, {
-    tokens,
+    tokens: padTokens(
+      model.config,
+      works.map(({ tokens }) => tokens),
+    ),
     lengths,
     logitRows: logitRows(
       works.map(({ run }) => run),
       lengths,
     ),
     interventions: forSlots(plan.steps, changes),
+    ...(targets ? { targets } : {}),
   });
-  return plan.steps.map((step, index) => ({
-    program: programs.program(model, step),
-    feeds: feeds[index] ?? {},
-  }));
+  const kept = hooksByStep(batch);
+  return {
+    steps: plan.steps.map((step, index) => ({
+      program: programs.program(model, step),
+      feeds: feeds[index] ?? {},
+      keep: [...new Set((kept.get(index) ?? []).map(({ output }) => output))],
+    })),
+  };
+}
+
+/** Each prompt's terms of the scalar, where gradients are wanted: equal keys are the same kind of question. */
+function targetsOf(batch: readonly PromptPassage[]): PlacedTargets | undefined {
+  const targets = batch.flatMap(({ work: { run, prompt } }) => {
+    const terms = run.targets?.[prompt];
+    return terms ? [terms] : [];
+  });
+  return targets.length === batch.length ? targets : undefined;
 }
 
 interface KeptHook {
@@ -146,10 +140,10 @@ interface KeptHook {
 function hooksByStep(batch: readonly PromptPassage[]): ReadonlyMap<number, readonly KeptHook[]> {
   const byStep = new Map<number, KeptHook[]>();
   const [first] = batch;
-  const chain = first?.work.promptPlan.chain;
+  const { plan, zeros = [] } = first?.work.promptPlan ?? {};
   for (const point of first?.work.run.hooks ?? []) {
-    if (chain?.kind === 'gradient' && point.name === 'logits') continue; // no step computes it
-    const source = chain?.plan.outputs.get(point.name);
+    if (zeros.includes(point.name)) continue; // no step computes it
+    const source = plan?.outputs.get(point.name);
     if (!source)
       throw new OperationError({ code: 'internal', message: `no plan for ${point.name}` });
     const kept = byStep.get(source.step) ?? [];
@@ -172,9 +166,10 @@ function takeStep(
   taken: readonly Taken[],
 ): void {
   let firstRow = 0;
+  const targets = targetsOf(batch);
   batch.forEach(({ work }, batchIndex) => {
     const { model, run, tokens } = work;
-    const place = { batchIndex, length: tokens.length, firstRow };
+    const place = { batchIndex, length: tokens.length, firstRow, targets };
     const own = present(taken[batchIndex], 'a place for the prompt');
     for (const { point, output } of kept) {
       const value = outputs[output];

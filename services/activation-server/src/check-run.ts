@@ -4,7 +4,11 @@ import {
   hookPoint,
   hookPoints,
   type ModelConfig,
+  type PlacedTargets,
+  placeTarget,
+  readTarget,
   resolveHooks,
+  resolveTarget,
 } from '@heddle/models';
 import { fromInline, type Tokenizer } from '@heddle/ports';
 import type { Intervention, RunRequest } from '@heddle/ports/proto/activation';
@@ -18,7 +22,6 @@ import {
   PROMPTS_MAX,
   TEXT_BYTES_MAX,
 } from './limits.ts';
-import { type Objective, readObjective } from './objective.ts';
 import type { OpenModel } from './open-model.ts';
 
 export interface CheckedPrompt {
@@ -49,9 +52,8 @@ export interface CheckedRun {
   readonly dtype: 'f32' | 'f16';
   readonly interventions: readonly CheckedIntervention[];
   readonly alone: boolean;
-  /** The scalar whose gradient at the hooks is wanted, instead of the values there; and how it was written. */
-  readonly objective: Objective | undefined;
-  readonly objectiveText: string;
+  /** For each prompt the terms of the scalar whose gradient at the hooks is wanted; undefined: the values there. */
+  readonly targets: PlacedTargets | undefined;
 }
 
 const refuse = (field: string, message: string, details: Details = {}): OperationError =>
@@ -89,10 +91,19 @@ export function checkRun(request: RunRequest, open: OpenModel): CheckedRun {
     dtype: checkDType(request.dtype),
     interventions,
     alone: request.alone,
-    objective:
-      request.gradient === '' ? undefined : readObjective(request.gradient, config, lengths),
-    objectiveText: request.gradient,
+    targets: request.gradient === '' ? undefined : checkTarget(request.gradient, open, lengths),
   };
+}
+
+function checkTarget(
+  expression: string,
+  { model: { config }, tokenizer }: OpenModel,
+  lengths: readonly number[],
+): PlacedTargets {
+  const encode =
+    tokenizer && ((text: string) => tokenizer.encode(text, { addSpecialTokens: false }));
+  const terms = resolveTarget(config, readTarget(expression), encode);
+  return lengths.map((length) => placeTarget(config, terms, length));
 }
 
 function checkCount(field: string, count: number, limit: number): void {

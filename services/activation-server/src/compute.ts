@@ -3,24 +3,32 @@ import {
   estimateForward,
   type ForwardPlan,
   type HookPoint,
+  logitGradient,
+  type PlacedTargets,
   planForward,
+  planGradient,
   sliceHook,
 } from '@heddle/models';
-import { BYTES_PER_ELEMENT, elementCount, narrowF16, type Tensor, tensor } from '@heddle/tensor';
+import {
+  BYTES_PER_ELEMENT,
+  elementCount,
+  narrowF16,
+  type Tensor,
+  tensor,
+  zeros,
+} from '@heddle/tensor';
 import { bucketOf } from './actor.ts';
 import { checkRange } from './check-range.ts';
 import type { CheckedRun } from './check-run.ts';
-import { type GradientPlan, planGradient } from './gradient-plan.ts';
-import { BATCH_BYTES_MAX, GRADIENT_MEMORY_FACTOR, RUN_BYTES_MAX } from './limits.ts';
-import { coefficientsAt, type Objective } from './objective.ts';
+import { BATCH_BYTES_MAX, RUN_BYTES_MAX } from './limits.ts';
 import type { LoadedModel } from './open-model.ts';
 
 /** What a prompt of a run asks of the model, and what that takes. */
 export interface PromptPlan {
-  /** Gradients, where the run has an objective; else the values themselves. */
-  readonly chain:
-    | { readonly kind: 'values'; readonly plan: ForwardPlan }
-    | { readonly kind: 'gradient'; readonly plan: GradientPlan; readonly objective: Objective };
+  /** The values at the hooks, or the gradients there. */
+  readonly plan: ForwardPlan;
+  /** Hooks behind everything that a gradient's target reads. */
+  readonly zeros: readonly string[];
   /** Equal keys run in one batch. */
   readonly key: string;
   /** Memory in the engine per padded token. */
@@ -32,13 +40,9 @@ export interface PromptPlan {
  * takes more memory than a batch may.
  */
 export function planPrompt(model: LoadedModel, run: CheckedRun, length: number): PromptPlan {
-  const { objective } = run;
-  const hooks = run.hooks.map(({ name }) => name);
-  const interventions = [...new Set(run.interventions.map(({ hook }) => hook))];
-  const plan = planForward(model, { hooks, interventions, pos: bucketOf(length) });
+  const { plan, zeros } = planOf(model, run, bucketOf(length));
   const logitRows = run.positions?.length ?? length;
-  const estimate = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
-  const peakBytes = estimate.peakBytes * (objective ? GRADIENT_MEMORY_FACTOR : 1);
+  const { peakBytes } = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
   if (peakBytes > BATCH_BYTES_MAX) {
     throw resourceExhausted(
       `a prompt of ${length} tokens with these hooks takes ${peakBytes} bytes in the engine; at most ${BATCH_BYTES_MAX} are given: ask for fewer hooks or a shorter prompt`,
@@ -49,16 +53,24 @@ export function planPrompt(model: LoadedModel, run: CheckedRun, length: number):
       },
     );
   }
-  const bytesPerToken = Math.ceil(peakBytes / length);
-  if (!objective) {
-    const key = `${model.digest} ${plan.steps.map((step) => step.key).join(' ')}`;
-    return { chain: { kind: 'values', plan }, key, bytesPerToken };
+  const key = `${model.digest} ${plan.steps.map((step) => step.key).join(' ')}`;
+  return { plan, zeros, key, bytesPerToken: Math.ceil(peakBytes / length) };
+}
+
+function planOf(
+  model: LoadedModel,
+  run: CheckedRun,
+  pos: number,
+): Pick<PromptPlan, 'plan' | 'zeros'> {
+  const hooks = run.hooks.map(({ name }) => name);
+  const interventions = [...new Set(run.interventions.map(({ hook }) => hook))];
+  if (!run.targets) {
+    return { plan: planForward(model, { hooks, interventions, pos }), zeros: [] };
   }
-  const gradient = planGradient(model, run.hooks, objective, interventions);
-  const keys = [...gradient.forward.steps, ...gradient.backward].map((step) => step.key);
-  // Equal texts are equal objectives: positions from the end are resolved per prompt.
-  const key = `${model.digest} ${keys.join(' ')} ${run.objectiveText}`;
-  return { chain: { kind: 'gradient', plan: gradient, objective }, key, bytesPerToken };
+  // All prompts read the same hooks, at positions of their own.
+  const targets = [...new Set(run.targets.flat().map(({ hook }) => hook))];
+  const plan = planGradient(model, { hooks, targets, interventions, pos });
+  return { plan, zeros: plan.zeros };
 }
 
 /** Bytes on the wire of one prompt's tensors. */
@@ -110,33 +122,46 @@ export function replyTensor(
   run: CheckedRun,
   point: HookPoint,
   value: Tensor,
-  place: { readonly batchIndex: number; readonly length: number; readonly firstRow: number },
+  place: ReplyPlace,
 ): Tensor {
-  const { batchIndex, length, firstRow } = place;
+  const { batchIndex, length } = place;
   const { positions } = run;
   const at = { prompt: batchIndex, length, ...(positions ? { positions } : {}) };
   const own =
     point.name === 'logits'
-      ? rowsOf(value, firstRow, positions?.length ?? length)
+      ? logitsOf(model, run, value, place)
       : sliceHook(model.config, point.name, value, at);
   checkRange(point, own, run.dtype);
-  if (run.dtype === 'f32') return own;
-  return tensor('f16', own.shape, narrowF16(own.data as Float32Array));
+  return asAsked(run, own);
 }
 
-/** The gradient at the logits themselves: what the objective multiplies them by. */
-export function logitGradient(
+const asAsked = (run: CheckedRun, own: Tensor): Tensor =>
+  run.dtype === 'f32' ? own : tensor('f16', own.shape, narrowF16(own.data as Float32Array));
+
+/** The gradient at a hook that nothing of the target depends on. */
+export function zeroReply(run: CheckedRun, point: HookPoint, length: number): Tensor {
+  return zeros(run.dtype, replyShape(run, point, length));
+}
+
+/** Where a prompt lies in its batch. */
+export interface ReplyPlace {
+  readonly batchIndex: number;
+  readonly length: number;
+  /** Of the logits' rows. */
+  readonly firstRow: number;
+  /** Of all prompts of the batch, where gradients are wanted. */
+  readonly targets: PlacedTargets | undefined;
+}
+
+function logitsOf(
   { config }: LoadedModel,
-  run: CheckedRun,
-  objective: Objective,
-  length: number,
+  { positions }: CheckedRun,
+  value: Tensor,
+  { batchIndex, length, firstRow, targets }: ReplyPlace,
 ): Tensor {
-  const dense = coefficientsAt(objective, 'logits', length, [length, config.d_vocab]);
-  const value = tensor('f32', [1, length, config.d_vocab], dense);
-  const { positions } = run;
-  const at = { prompt: 0, length, ...(positions ? { positions } : {}) };
-  const own = sliceHook(config, 'logits', value, at);
-  return run.dtype === 'f32' ? own : tensor('f16', own.shape, narrowF16(own.data as Float32Array));
+  if (!targets) return rowsOf(value, firstRow, positions?.length ?? length);
+  const chosen = positions ?? Array.from({ length }, (_, p) => p);
+  return logitGradient(config, value, targets, { prompt: batchIndex, positions: chosen });
 }
 
 function rowsOf(value: Tensor, first: number, count: number): Tensor {

@@ -92,9 +92,9 @@ async function values(open: OpenModel, changes: Partial<RunRequest>): Promise<Va
   return results;
 }
 
-/** 2·logits[-1,7] − logits[-2,11] + Σ_d z[2, 1, d] of the last block, by hand. */
+/** 2·logits[-1,7] − logits[-2,11] + z[2, 1, 3] of the last block, by hand. */
 const OBJECTIVE = (last: number) =>
-  `2*logits[-1,7] - logits[-2,11] + blocks.${last}.attn.hook_z[2,1]`;
+  `2*logits[-1,7] - logit[-2,id:11] + blocks.${last}.attn.hook_z[2,1,3]`;
 
 async function objectiveOf(
   open: OpenModel,
@@ -110,9 +110,8 @@ async function objectiveOf(
     const [n = 0, vocabulary = 0] = logits.shape;
     const [, heads = 0, width = 0] = mixed.shape;
     const at = (p: number, t: number) => logits.data[p * vocabulary + t] as number;
-    const start = (2 * heads + 1) * width;
-    const sum = mixed.data.subarray(start, start + width).reduce((s, x) => s + x, 0);
-    return 2 * at(n - 1, 7) - at(n - 2, 11) + sum;
+    const own = mixed.data[(2 * heads + 1) * width + 3] as number;
+    return 2 * at(n - 1, 7) - at(n - 2, 11) + own;
   });
 }
 

@@ -111,9 +111,10 @@ export function forSlots(
   steps: readonly { readonly request: SegmentRequest }[],
   changes: readonly Intervention[],
 ): Intervention[] {
-  const slots = steps.flatMap(({ request }) => request.interventions);
+  // A gradient's way back has the slots of its way there once more.
+  const slots = new Set(steps.flatMap(({ request }) => request.interventions));
   const neutral = (hook: string): Intervention => ({ prompt: 0, hook, kind: 'scale', factor: 1 });
-  return slots.flatMap((hook) => {
+  return [...slots].flatMap((hook) => {
     const mine = changes.filter((change) => change.hook === hook);
     return mine.length > 0 ? mine : [neutral(hook)];
   });

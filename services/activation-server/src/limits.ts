@@ -37,10 +37,3 @@ export const PROGRAMS_MAX = 1024;
 export const SOURCE_BYTES_MAX = 4096;
 /** Of the request in a result's provenance; a longer one cannot be reproduced from it, and is left out whole. */
 export const PROVENANCE_REQUEST_BYTES_MAX = 1024 * 1024;
-
-/** Characters and terms of a gradient's objective: a person writes two, a program may write one per class. */
-export const OBJECTIVE_CHARS_MAX = 64 * 1024;
-export const OBJECTIVE_TERMS_MAX = 1024;
-
-/** A block's backward pass holds what its forward pass computed, and about as much of gradients again, twice. */
-export const GRADIENT_MEMORY_FACTOR = 4;
