@@ -317,6 +317,10 @@ test('--help and no command: 0 with the commands, 2 with the same', async () => 
   assert.equal(nothing.status, 2);
   assert.match(nothing.err, /Commands:/);
   assert.equal((await run(['qk', '--help'])).status, 0);
+  const gradient = (await run(['run', '--help'])).out;
+  for (const form of ['logit[POS, TOKEN]', 'logprob[POS, TOKEN]', 'HOOK[INDEX, ...]', 'id:N']) {
+    assert.ok(gradient.includes(form), `run --help says ${form}: the proto refers to it`);
+  }
 });
 
 test('a command goes to --server, else HEDDLE_SERVER, else the owner of the data directory', async () => {

@@ -323,6 +323,26 @@ test('new numbers of an intervention need no new session', async () => {
   assert.equal((await engine.usage()).misses, misses);
 });
 
+test('gradients come under the names and in the shapes of the values, and the provenance says that they are', async () => {
+  const hooks = ['blocks.0.attn.hook_attn_scores', 'blocks.3.hook_resid_pre', 'logits'];
+  const asked = { prompts: [counting(5), counting(7)], hooks, positions: [1, 3] };
+  const values = await run(asked);
+  const gradient = 'logit[-2, id:7] - 0.5 * logprob[1, id:3]';
+
+  const gradients = await run({ ...asked, gradient });
+
+  const shapes = (reply: Reply) => [...reply.tensors].map(([name, { shape }]) => [name, shape]);
+  assert.deepEqual(shapes(gradients), shapes(values));
+  for (const [name, { data }] of gradients.tensors) {
+    const largest = (data as Float32Array).reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    assert.ok(largest > 0 && Number.isFinite(largest), name);
+  }
+  const { provenance } = gradients.parts.at(-1)?.end ?? {};
+  assert.equal(JSON.parse(provenance?.request_json ?? '').gradient, gradient);
+  const digest = values.parts.at(-1)?.end?.provenance?.program_digest;
+  assert.notEqual(provenance?.program_digest, digest);
+});
+
 test("a layer-0 hook opens no other block's session and takes a fifth of the full run", async () => {
   const own = await OrtEngine.start();
   const handlers = await serve(own);

@@ -41,7 +41,11 @@ export interface PromptPlan {
  */
 export function planPrompt(model: LoadedModel, run: CheckedRun, length: number): PromptPlan {
   const { plan, zeros } = planOf(model, run, bucketOf(length));
-  const logitRows = run.positions?.length ?? length;
+  // The scalar's own rows are all that the way back multiplies by W_U.
+  const logitRows =
+    run.targets?.[0]?.filter(({ hook }) => hook === 'logits').length ??
+    run.positions?.length ??
+    length;
   const { peakBytes } = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
   if (peakBytes > BATCH_BYTES_MAX) {
     throw resourceExhausted(

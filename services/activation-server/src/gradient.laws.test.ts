@@ -246,3 +246,18 @@ test('a hook behind the objective has gradient zero, and logits have its coeffic
     [[6 * 60 + 4, 3]],
   );
 });
+
+test('a gradient opens the segments up to its target and no other, and a new target opens none', async () => {
+  const open = await openModel('few', gpt2Config({ ...SIZES, vocab_size: 61 }));
+  const hooks = ['blocks.0.attn.hook_z'];
+  const before = (await engine.usage()).misses;
+
+  await values(open, { hooks, gradient: 'blocks.1.hook_mlp_out[-1, 3]' });
+  const first = (await engine.usage()).misses;
+  for (let p = 0; p < 5; p++) {
+    await values(open, { hooks, gradient: `${p} * blocks.1.hook_mlp_out[${p}, ${9 * p}]` });
+  }
+
+  assert.equal(first - before, 4, 'forward: embedding and block 0; backward: blocks 1 and 0');
+  assert.equal((await engine.usage()).misses, first);
+});

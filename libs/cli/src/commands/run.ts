@@ -26,6 +26,17 @@ interface RunOptions extends PromptOptions {
   readonly out?: string;
 }
 
+/** The grammar's one public description; `readTarget` of the models room reads it. */
+const GRADIENT_HELP = `
+The scalar of --gradient is a sum of terms, each with an optional factor:
+  logit[POS, TOKEN]      a logit: 'logit[-1, " Mary"] - logit[-1, " John"]'
+  logprob[POS, TOKEN]    a log probability: '0.5 * logprob[4, id:318]'
+  HOOK[INDEX, ...]       an entry of a hook point, one index for each of its axes (heddle model hooks):
+                         'blocks.3.attn.hook_attn_scores[5, -1, 2]' (head, query, key)
+A TOKEN is text in quotes that is one token, or id:N. Negative positions count from the end of each prompt.
+The gradient at a hook says how the scalar changes as something is added there; it has the hook's name and shape.
+At a hook that comes after everything that the scalar reads it is zero.`;
+
 export function addRun(program: Command, invocation: Invocation): void {
   const command = program
     .command('run [model]')
@@ -34,9 +45,10 @@ export function addRun(program: Command, invocation: Invocation): void {
   addPromptOptions(command, { input: true })
     .option('--positions <list>', 'only these positions: 1,4,7-9', parsePlaces)
     .option('--intervene <file>', 'interventions, a JSON list; - is stdin')
-    .option('--gradient <expression>', 'gradients of a scalar there, instead of values')
+    .option('--gradient <expression>', 'gradients of a scalar there, instead of values; see below')
     .addOption(new Option('--dtype <type>', 'f32 or f16').choices(['f32', 'f16']).default('f32'))
     .option('--out <file>', 'write a safetensors file')
+    .addHelpText('after', GRADIENT_HELP)
     .action((model: string | undefined, options: RunOptions) => run(invocation, model, options));
 }
 

@@ -54,7 +54,7 @@ function seed(site: SegmentSite, hook: string): Pair {
 /** One row of logits for each term: its token, its weight as a logit and its weight as a log probability; all of them feeds. */
 function logitPairs(site: SegmentSite): Pair[] {
   const { g } = site;
-  const logits = site.at('logits'); // [rows, d_vocab]
+  const logits = site.at('logits'); // [token, d_vocab]
   const tokens = g.input('logit_tokens', 'i64', ['rows', 1]);
   return [
     { of: logits, weights: 'logit_weights' },
