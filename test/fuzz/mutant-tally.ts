@@ -57,6 +57,7 @@ export class MutantTally {
   /** Median of the last tenth minus median of the third tenth: by then caches are full and code is compiled. */
   get rssGrowthBytes(): number {
     const tenth = Math.floor(this.rss.length / 10);
+    if (tenth === 0) return 0;
     return median(this.rss.slice(-tenth)) - median(this.rss.slice(2 * tenth, 3 * tenth));
   }
 

@@ -2,9 +2,9 @@ import type { LoadedModel } from '@heddle/adapters/hub';
 import { Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
 import {
-  type ForwardInputs,
-  type ForwardPlan,
+  hookPoint,
   hookPoints,
+  type Intervention,
   padTokens,
   planForward,
   widen,
@@ -18,11 +18,11 @@ const TOLERANCE = 2e-5;
 
 /**
  * Weights may be anything finite, so that a model can be ill-conditioned: scores of 1e8 turn a rounding into another pattern.
- * fp32 computes the exact answer of a model whose weights differ by a few roundings (2⁻²⁴ each, sums of up to 72 terms); so the
- * fp64 answers of models whose weights are off by up to 2⁻²⁰ tell how far an honest fp32 answer may lie. Eight times their largest
- * distance, because three models are few and a fp32 sum rounds at every term.
+ * fp32 rounds weights, and what it computes between two hook points, to a few times 2⁻²⁴ (sums have up to 72 terms). So the
+ * fp64 answers of models whose weights and values at every hook point are off by up to 2⁻²¹ tell how far an honest fp32 answer may
+ * lie; eight times their largest distance, because three models are few.
  */
-const PERTURBATION = 2 ** -20;
+const PERTURBATION = 2 ** -21;
 const PERTURBED_MODELS = 3;
 const SENSITIVITY_FACTOR = 8;
 
@@ -49,16 +49,18 @@ export async function judgeAnswer(
   const hooks = hookPoints(model.config).map(({ name }) => name);
   const plan = planForward(model, { hooks });
   const actual = await runPlan(engine, model, plan, { tokens });
-  return verdictOf({ model, stored: storedWeights(files), plan, inputs: { tokens } }, actual);
+  return verdictOf({ model, stored: storedWeights(files), hooks, tokens }, actual);
 }
 
-/** A question to a model, for the interpreter. */
+/** A question to a model about one prompt, for the interpreter. */
 export interface Question {
   readonly model: LoadedModel;
   /** A weight's stored bytes by its name in the file. */
   readonly stored: (name: string) => Tensor;
-  readonly plan: ForwardPlan;
-  readonly inputs: ForwardInputs;
+  readonly hooks: readonly string[];
+  /** [1, pos] */
+  readonly tokens: Tensor<'i64'>;
+  readonly interventions?: readonly Intervention[];
   /** The part of a hook's value that was asked for, where it is not all of it. */
   readonly cut?: (hook: string, value: Tensor) => Tensor;
 }
@@ -69,8 +71,8 @@ export function verdictOf(
   actual: ReadonlyMap<string, Tensor>,
   tolerance: number = TOLERANCE,
 ): Verdict {
-  const hooks = [...question.plan.outputs.keys()];
-  const expected = answerOf(question, question.model, question.stored);
+  const { hooks } = question;
+  const expected = answerOf(question);
   const errors = hooks.map((hook) => difference(at(actual, hook), at(expected, hook)));
   const { error } = errors.reduce((a, b) => (b.error > a.error ? b : a));
   if (error <= tolerance) return { kind: 'equal', error };
@@ -84,12 +86,14 @@ export function verdictOf(
   return { kind: 'wrong', error, text };
 }
 
-function answerOf(
-  { plan, inputs, cut }: Question,
-  model: LoadedModel,
-  weight: (name: string) => Tensor,
-): ReadonlyMap<string, Tensor> {
-  const values = interpretPlan({ model, weight }, plan, inputs);
+function answerOf(question: Question): ReadonlyMap<string, Tensor> {
+  const { model, stored, hooks, tokens, interventions = [], cut } = question;
+  const changed = [...new Set(interventions.map(({ hook }) => hook))];
+  const pos = tokens.shape[1] as number;
+  const plan = planForward(model, { hooks, interventions: changed, pos });
+  const slots = new Set(plan.steps.flatMap(({ request }) => request.interventions));
+  const felt = interventions.filter(({ hook }) => slots.has(hook));
+  const values = interpretPlan({ model, weight: stored }, plan, { tokens, interventions: felt });
   if (!cut) return values;
   return new Map([...values].map(([hook, value]) => [hook, cut(hook, value)]));
 }
@@ -123,13 +127,16 @@ function leavesRange(values: ReadonlyMap<string, Tensor>): boolean {
   return false;
 }
 
-/** By hook: how far the answers of models lie whose weights differ by roundings. */
+/** By hook: how far the answers of models lie whose numbers differ by roundings. */
 function sensitivity(
   question: Question,
   expected: ReadonlyMap<string, Tensor>,
 ): ReadonlyMap<string, number> {
   const rng = new Rng(1);
-  const { model, stored } = question;
+  const { model, stored, interventions = [] } = question;
+  const points = hookPoints(model.config).map(({ name }) => name);
+  const { cut: _, ...whole } = question;
+  const everywhere = answerOf({ ...whole, hooks: points });
   const weights = new Map(
     [...model.weights].map(([role, w]) => [role, { ...w, dtype: 'f32' as const }]),
   );
@@ -141,7 +148,12 @@ function sensitivity(
       perturbed.set(name, known);
       return known;
     };
-    const other = answerOf(question, { ...model, weights }, weight);
+    const other = answerOf({
+      ...question,
+      model: { ...model, weights },
+      stored: weight,
+      interventions: [...interventions, ...roundings(rng, model, everywhere)],
+    });
     for (const [hook, value] of expected) {
       const { error } = difference(at(other, hook), value);
       allowed.set(hook, Math.max(allowed.get(hook) ?? 0, SENSITIVITY_FACTOR * error));
@@ -150,8 +162,38 @@ function sensitivity(
   return allowed;
 }
 
-/** Every weight off by a random part of ±2⁻²⁰ of itself. */
+/** Every weight off by a random part of ±2⁻²¹ of itself. */
 function jitter(rng: Rng, { shape, data }: Tensor<'f32'>): Tensor<'f32'> {
   const off = data.map((x) => x * (1 + PERTURBATION * (2 * rng.uniform() - 1)));
   return tensor('f32', shape, off);
+}
+
+/** At every hook point, what a rounding would add: a random part of ±2⁻²¹ of the value there. */
+function roundings(
+  rng: Rng,
+  { config }: LoadedModel,
+  values: ReadonlyMap<string, Tensor>,
+): readonly Intervention[] {
+  const changeable = [...values].filter(([hook]) => hook !== 'logits');
+  return changeable.map(([hook, { shape, data }]) => {
+    const headFirst = hookPoint(config, hook).axes[0] === 'head';
+    const [, first = 1, second = 1] = shape;
+    const width = shape.at(-1) as number;
+    const off = Float64Array.from(data as Float64Array, (x) =>
+      Number.isFinite(x) ? x * PERTURBATION * (2 * rng.uniform() - 1) : 0,
+    );
+    if (!headFirst)
+      return { prompt: 0, hook, kind: 'add', value: tensor('f64', shape.slice(1), off) };
+    // [head, query_pos, key_pos] → [query_pos, head, key_pos], the order in which values of interventions are read.
+    const byPosition = off.map((_, i) => {
+      const [position, head, j] = [
+        Math.floor(i / width / first),
+        Math.floor(i / width) % first,
+        i % width,
+      ];
+      return off[(head * second + position) * width + j] as number;
+    });
+    const value = tensor('f64', [second, first, width], byPosition);
+    return { prompt: 0, hook, kind: 'add', value };
+  });
 }

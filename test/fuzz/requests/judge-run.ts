@@ -6,7 +6,6 @@ import {
   type Intervention,
   type ModelConfig,
   padTokens,
-  planForward,
   resolveHooks,
   sliceHook,
 } from '@heddle/models';
@@ -100,13 +99,6 @@ function judgePrompt(
   const interventions = request.interventions
     .filter(({ prompts }) => prompts.length === 0 || prompts.includes(index))
     .map((message) => laidOut(config, message, tokens.length));
-  const changed = [...new Set(interventions.map(({ hook }) => hook))];
-  const plan = planForward(model, { hooks, interventions: changed, pos: tokens.length });
-  const slots = new Set(plan.steps.flatMap((step) => step.request.interventions));
-  const inputs = {
-    tokens: padTokens(config, [tokens]),
-    interventions: interventions.filter(({ hook }) => slots.has(hook)),
-  };
   const positions = request.positions.length > 0 ? { positions: request.positions } : {};
   const cut = (hook: string, value: Tensor): Tensor => {
     const [rows = 0, width = 0] = value.shape;
@@ -127,7 +119,8 @@ function judgePrompt(
     actual.set(hook, value);
   }
   const tolerance = TOLERANCE[request.dtype === 'ELEMENT_TYPE_F16' ? 'f16' : 'f32'];
-  return verdictOf({ model, stored, plan, inputs, cut }, actual, tolerance);
+  const asked = padTokens(config, [tokens]);
+  return verdictOf({ model, stored, hooks, tokens: asked, interventions, cut }, actual, tolerance);
 }
 
 /** An intervention with its value written out for every chosen [position, head, last axis], by the rule of broadcasting. */

@@ -60,8 +60,23 @@ async function open(program: WireProgram, provider: Provider): Promise<ort.Infer
       extra: { session },
     });
   } catch (thrown) {
-    throw engineError(thrown, program.digest, 'cannot be opened');
+    throw weightsError(thrown, program) ?? engineError(thrown, program.digest, 'cannot be opened');
   }
+}
+
+/** The weights were read whole when the model was loaded; when they are no more as they were, somebody changed the files. */
+function weightsError(thrown: unknown, program: WireProgram): OperationError | undefined {
+  const words = thrown instanceof Error ? thrown.message : String(thrown);
+  const { weightsDirectory } = program;
+  if (weightsDirectory === undefined || !/external (?:initializer|data)/i.test(words))
+    return undefined;
+  return new OperationError({
+    code: 'failed_precondition',
+    message: `${weightsDirectory}: the weights were cut, moved or removed since the model was loaded; import it again (${words.slice(0, ERROR_TEXT_MAX)})`,
+    retryable: false,
+    details: { program: program.digest },
+    cause: thrown,
+  });
 }
 
 function engineError(thrown: unknown, digest: string, what: string): OperationError {

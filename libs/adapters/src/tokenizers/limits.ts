@@ -18,5 +18,5 @@ export const ENCODE_TIMEOUT_MS = 5_000;
 /** Characters of one text: far above any context length, far below what would hold the thread. */
 export const TEXT_CHARS_MAX = 1_000_000;
 
-/** Nested pre-tokenizers; files in use nest once. */
+/** Levels of tokenizer.json, and of its parts within each other; files in use have six. */
 export const NESTING_MAX = 16;

@@ -34,6 +34,7 @@ export function readTokenizerJson(text: string): Fields {
     throw malformed(`is not JSON (${thrown instanceof Error ? thrown.message : thrown})`);
   }
   if (!isFields(parsed)) throw malformed('is not an object');
+  checkParts(parsed);
   checkModel(parsed['model']);
   const added = parsed['added_tokens'] ?? [];
   checkAddedTokens(added);
@@ -46,6 +47,28 @@ export function readTokenizerJson(text: string): Fields {
     post_processor: parsed['post_processor'] ?? null,
     decoder: parsed['decoder'] ?? null,
   };
+}
+
+/**
+ * Level by level, for printing a value is recursive and a deep one would end the stack; and of a `Replace` without a pattern the
+ * library only prints a warning and leaves it out.
+ */
+function checkParts(json: Fields): void {
+  let level: readonly object[] = [json];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > NESTING_MAX) throw malformed(`nests deeper than ${NESTING_MAX} levels`);
+    for (const part of level) {
+      if (isFields(part) && part['type'] === 'Replace') checkPattern(part['pattern'], 'Replace');
+    }
+    level = level.flatMap((part) => Object.values(part).filter(isNested));
+  }
+}
+
+const isNested = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+function checkPattern(pattern: unknown, owner: string): void {
+  if (isFields(pattern) && typeof (pattern['Regex'] ?? pattern['String']) === 'string') return;
+  throw malformed(`${owner} has no pattern`);
 }
 
 function checkModel(model: unknown): void {
@@ -155,9 +178,7 @@ function byteLevel(part: Fields): Fields {
 
 function split(part: Fields): Fields {
   const { behavior, pattern } = part;
-  if (!isFields(pattern) || typeof (pattern['Regex'] ?? pattern['String']) !== 'string') {
-    throw malformed('pre_tokenizer Split has no pattern');
-  }
+  checkPattern(pattern, 'pre_tokenizer Split');
   // Isolated keeps what matches and what lies between, so inverting it changes nothing.
   if (behavior === 'Isolated') return { ...part, invert: false };
   if (behavior === 'Removed') return part;

@@ -107,6 +107,15 @@ test('a pattern that backtracks without end is stopped with a typed error', () =
   assert.deepEqual(tokenizer.encode('ab', { addSpecialTokens: false }), [4]);
 });
 
+test('a file that nests without end, and a Replace without a pattern, are refused', () => {
+  const deep = `${'['.repeat(9000)}${']'.repeat(9000)}`;
+  const tokenizer = JSON.stringify(tiny()).replace('"a":0', `"a":${deep}`);
+
+  refuses(() => createTokenizer({ tokenizer }), 'invalid_argument', /nests deeper than 16/);
+  const normalizer = { type: 'Replace', pattern: { 'String ': ' ' }, content: '_' };
+  refuses(() => build({ normalizer }), 'invalid_argument', /Replace has no pattern/);
+});
+
 test('a template that cannot be filled in is refused when the file is opened, not when a text is encoded', () => {
   const template = (single: unknown) => ({
     post_processor: { type: 'TemplateProcessing', single, pair: [], special_tokens: {} },
