@@ -169,7 +169,7 @@ async function openStores(
   const ports = { journal, queue, blobs, clock, log, metrics, events };
   const jobs = new JobRuntime({ ...ports, versions, onStuck });
   const peers = openPeers(`${server.host}:${server.port}`, config.peers);
-  const roots = config.modelRoots.length === 0 ? 'any' : config.modelRoots;
+  const roots = config.modelRoots.length === 0 ? 'any' : [...config.modelRoots, BUNDLED_MODEL];
   const deps: ServiceDeps = {
     engine,
     hub: folderHub({ roots }),
