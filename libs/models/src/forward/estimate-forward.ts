@@ -24,7 +24,7 @@ export interface ForwardSizes {
   readonly logitRows?: number;
 }
 
-/** *Cost of a plan.* Bounds from above within some ten percent; exact for outputs. */
+/** *Cost of a plan.* Bounds from above within some ten percent, of a way back within a half; exact for outputs. */
 export function estimateForward(
   model: Model,
   plan: ForwardPlan,
@@ -36,8 +36,8 @@ export function estimateForward(
     const backward = step.request.gradient !== undefined;
     flops += flopsOf(config, step.segment, sizes) * (backward ? BACKWARD_FLOPS : 1);
     weightBytes += segmentWeightBytes(model, step.segment);
-    const bytes = activationBytes(config, step, sizes) * (backward ? BACKWARD_MEMORY : 1);
-    widest = Math.max(widest, bytes);
+    const bytes = backward ? backwardBytes : activationBytes;
+    widest = Math.max(widest, bytes(config, step, sizes));
   }
   const held = plan.steps.filter(({ request }) => request.gradient).length;
   const streams = 4 * held * sizes.batch * sizes.pos * config.d_model;
@@ -98,4 +98,18 @@ function activationBytes(config: ModelConfig, step: ForwardStep, sizes: ForwardS
     ? tokens * n_heads * d_model
     : 0;
   return 4 * (Math.max(attention, mlp) + results);
+}
+
+/**
+ * What a segment holds on the way back: each value waits for its cotangent. Of attention, the pattern of every query block waits,
+ * and the block at work has some four tensors of its size beside it.
+ */
+function backwardBytes(config: ModelConfig, step: ForwardStep, sizes: ForwardSizes): number {
+  if (step.segment.kind !== 'block') {
+    return BACKWARD_MEMORY * activationBytes(config, step, sizes);
+  }
+  const { batch, pos } = sizes;
+  const { d_model, d_mlp, n_heads } = config;
+  const scores = batch * n_heads * pos * pos * (1 + 4 / step.request.queryBlocks);
+  return 4 * (BACKWARD_MEMORY * batch * pos * (3 * d_model + 3 * d_mlp) + scores);
 }
