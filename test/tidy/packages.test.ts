@@ -45,3 +45,13 @@ test('one protobuf runtime: exactly one copy of protobufjs is installed', () => 
   );
   assert.deepEqual(copies, ['node_modules/protobufjs']);
 });
+
+test('the lock file has an entry for every optional package of every platform, or `npm ci` refuses it', () => {
+  const { packages } = JSON.parse(readFileSync(`${ROOT}package-lock.json`, 'utf8')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.values(packages)
+    .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))
+    .filter((name) => packages[`node_modules/${name}`] === undefined);
+  assert.deepEqual(missing, []);
+});
