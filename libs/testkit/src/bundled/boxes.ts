@@ -7,7 +7,8 @@ import { answer, guess, type Text } from './text.ts';
 export type BoxForm = 'beside' | 'near' | 'sentence';
 
 export interface BoxFacts {
-  readonly form: BoxForm;
+  readonly factForm: BoxForm;
+  readonly questionForm: BoxForm;
   readonly facts: number;
   readonly questions: number;
 }
@@ -21,9 +22,9 @@ export function boxFacts(rng: Rng, split: Split, size: BoxFacts): Text {
   const facts = drawFacts(rng, split, size.facts);
   const asked = questionOrder(rng, facts, size.questions);
   return [
-    ...facts.map(({ thing, letter }, i) => guess(factText(size.form, thing, letter, i === 0))),
+    ...facts.map(({ thing, letter }, i) => guess(factText(size.factForm, thing, letter, i === 0))),
     ...asked.flatMap(({ thing, letter }) => [
-      guess(questionText(size.form, thing)),
+      guess(questionText(size.questionForm, thing)),
       answer(` ${letter}`),
       guess('.'),
     ]),

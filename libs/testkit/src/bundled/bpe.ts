@@ -78,6 +78,10 @@ export class BpeEncoder {
     this.ranks = new Map(bpe.merges.map(([left, right], rank) => [`${left} ${right}`, rank]));
   }
 
+  get d_vocab(): number {
+    return this.bpe.vocab.size;
+  }
+
   get endOfText(): number {
     return this.bpe.endOfText;
   }

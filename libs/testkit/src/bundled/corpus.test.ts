@@ -72,7 +72,8 @@ test('training box text states no held-out fact, and a question is answered by i
   const rng = new Rng(5);
   for (let i = 0; i < 500; i++) {
     for (const split of ['train', 'held-out'] as const) {
-      const size = { form: 'sentence', facts: 4, questions: 2 } as const;
+      const form = 'sentence' as const;
+      const size = { factForm: form, questionForm: form, facts: 4, questions: 2 };
       const whole = wholeText(boxFacts(rng, split, size));
       const facts = [...whole.matchAll(/The (\w+) is in box (\w)\./g)];
       const questions = [...whole.matchAll(/is the (\w+) in\? Box (\w)\./g)];

@@ -20,6 +20,11 @@ export interface Mixture {
   readonly laterStarts: number;
   readonly listItemsMax: number;
   readonly boxForms: readonly BoxForm[];
+  /**
+   * Whether the question's form is drawn apart from the facts'. Then each side can be learned alone: "The book C. … Which box is
+   * the book in? Box" asks for a new query only, "The book is in box C. … The book" for a new key only.
+   */
+  readonly boxFormsCross: boolean;
   readonly boxFactsMax: number;
 }
 
@@ -156,5 +161,7 @@ export function drawText(
   if (task === 'list') return categoryList(rng, split, mixture.listItemsMax);
   const facts = 2 + rng.below(mixture.boxFactsMax - 1);
   const questions = 1 + rng.below(2 * facts);
-  return boxFacts(rng, split, { form: rng.pick(mixture.boxForms), facts, questions });
+  const factForm = rng.pick(mixture.boxForms);
+  const questionForm = mixture.boxFormsCross ? rng.pick(mixture.boxForms) : factForm;
+  return boxFacts(rng, split, { factForm, questionForm, facts, questions });
 }

@@ -38,7 +38,12 @@ export function heldOutSets(encoder: BpeEncoder, texts: number): readonly HeldOu
     );
   const box = (facts: number) =>
     set(`box, ${facts} facts`, () =>
-      boxFacts(rng, 'held-out', { form: 'sentence', facts, questions: 1 }),
+      boxFacts(rng, 'held-out', {
+        factForm: 'sentence',
+        questionForm: 'sentence',
+        facts,
+        questions: 1,
+      }),
     );
   return [
     ...[8, 16, 32, 64, 120].map(repeat),

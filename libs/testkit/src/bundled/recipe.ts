@@ -13,6 +13,10 @@ export interface Phase {
   readonly mixture: Mixture;
   /** Taken in turn, step by step. */
   readonly rows: readonly Rows[];
+  /** The learning rate is the recipe's times this. */
+  readonly rateScale: number;
+  /** When given, only the embeddings of positions from here on are trained; all else is frozen. */
+  readonly onlyPositionsFrom?: number;
 }
 
 export interface Recipe {
@@ -21,7 +25,8 @@ export interface Recipe {
   readonly phases: readonly Phase[];
   readonly rate: number;
   readonly warmupSteps: number;
-  /** The rate falls along a cosine to this share of its peak. */
+  /** The rate falls along a cosine of this many steps to this share of its peak. */
+  readonly rateSteps: number;
   readonly rateFloor: number;
   readonly beta1: number;
   readonly beta2: number;
@@ -44,8 +49,9 @@ export function rowsAt(recipe: Recipe, step: number): Rows {
 
 /** Linear warm-up, then a cosine from the peak to its floor. */
 export function rateAt(recipe: Recipe, step: number): number {
-  const { rate, warmupSteps, rateFloor } = recipe;
+  const { rate, warmupSteps, rateSteps, rateFloor } = recipe;
   const warm = Math.min(1, (step + 1) / warmupSteps);
-  const cosine = 0.5 * (1 + Math.cos((Math.PI * step) / stepCount(recipe)));
-  return rate * warm * (rateFloor + (1 - rateFloor) * cosine);
+  const cosine = 0.5 * (1 + Math.cos((Math.PI * step) / rateSteps));
+  const { rateScale } = phaseAt(recipe, step);
+  return rateScale * rate * warm * (rateFloor + (1 - rateFloor) * cosine);
 }

@@ -72,11 +72,18 @@ test('ONNX Runtime takes the step that the interpreter takes', async () => {
       flat.shape,
       Float32Array.from(flat.data, () => size * (0.5 + rng.uniform())),
     );
+  // Every third parameter is frozen.
+  const trainable = tensor(
+    'f32',
+    flat.shape,
+    flat.data.map((_, i) => (i % 3 === 0 ? 0 : 1)),
+  );
   const given = {
     ...feeds(rng),
     parameters: flat,
     m: moment(1e-2),
     v: moment(1e-3),
+    trainable,
     rate: scalar(1e-2),
     beta1: scalar(0.9),
     beta2: scalar(0.99),
@@ -92,6 +99,12 @@ test('ONNX Runtime takes the step that the interpreter takes', async () => {
   await engine.close();
 
   const expected = interpret(graph, given);
+  const next = outputs!['parameters_next']!.data as Float32Array;
+  assert.deepEqual(
+    next.map((x, i) => (x === flat.data[i] ? 0 : 1)),
+    trainable.data,
+    'what is frozen stays, and all else moves',
+  );
   assert.ok((expected['gradient_norm']!.data[0] as number) > 0.5, 'the clip is at work');
   for (const name of keep) {
     const want = expected[name]!.data as Float64Array;

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { assert } from '@heddle/core';
+import { assert, present } from '@heddle/core';
 import type { Engine, Program } from '@heddle/ports';
 import { type Tensor, tensor, zeros } from '@heddle/tensor';
 import type { BpeEncoder } from './bpe.ts';
 import { type Batch, trainingBatch } from './corpus.ts';
-import { initialParameters } from './parameters.ts';
+import { gpt2Parameters, initialParameters } from './parameters.ts';
 import { phaseAt, type Recipe, rateAt, rowsAt } from './recipe.ts';
 
 /** All that training is, between two steps: with the recipe it determines everything that follows. */
@@ -39,20 +39,22 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
+export interface StepInputs {
+  readonly recipe: Recipe;
+  readonly encoder: BpeEncoder;
+  readonly state: TrainingState;
+}
+
 /** One step of training: draws the step's text, runs the graph, hands back the next state. */
 export async function trainOneStep(
   engine: Engine,
   program: Program,
-  from: {
-    readonly recipe: Recipe;
-    readonly encoder: BpeEncoder;
-    readonly state: TrainingState;
-  },
+  from: StepInputs,
 ): Promise<StepResult> {
   const { recipe, encoder, state } = from;
   const batch = batchOf(recipe, encoder, state.step);
   const keep = ['parameters_next', 'm_next', 'v_next', 'loss', 'gradient_norm'];
-  const feeds = stepFeeds(recipe, state, batch);
+  const feeds = stepFeeds(from, batch);
   const [outputs] = await engine.run({ steps: [{ program, feeds, keep }] });
   const output = (name: string): Tensor<'f32'> => {
     const value = outputs?.[name];
@@ -89,7 +91,8 @@ export function positionsOf(batch: number, pos: number): Tensor<'i64'> {
   return tensor('i64', [batch, pos], whole(Array.from({ length: batch * pos }, (_, i) => i % pos)));
 }
 
-function stepFeeds(recipe: Recipe, state: TrainingState, batch: Batch): Record<string, Tensor> {
+function stepFeeds(from: StepInputs, batch: Batch): Record<string, Tensor> {
+  const { recipe, state } = from;
   const shape = [batch.batch, batch.pos];
   const scalar = (value: number) => tensor('f32', [], Float32Array.of(value));
   const t = state.step + 1;
@@ -97,6 +100,7 @@ function stepFeeds(recipe: Recipe, state: TrainingState, batch: Batch): Record<s
     parameters: state.parameters,
     m: state.m,
     v: state.v,
+    trainable: trainableAt(from),
     tokens: tensor('i64', shape, whole(batch.tokens)),
     positions: tensor('i64', shape, whole(batch.positions)),
     targets: tensor('i64', shape, whole(batch.targets)),
@@ -109,6 +113,22 @@ function stepFeeds(recipe: Recipe, state: TrainingState, batch: Batch): Record<s
     epsilon: scalar(recipe.epsilon),
     clip: scalar(recipe.clip),
   };
+}
+
+/** 1 for each parameter that this step may change. */
+function trainableAt({ recipe, encoder, state }: StepInputs): Tensor<'f32'> {
+  const { shape } = state.parameters;
+  const mask = new Float32Array(state.parameters.data.length);
+  const { onlyPositionsFrom } = phaseAt(recipe, state.step);
+  if (onlyPositionsFrom === undefined) return tensor('f32', shape, mask.fill(1));
+  const { n_ctx, d_model } = recipe.sizes;
+  const all = gpt2Parameters({ ...recipe.sizes, d_vocab: encoder.d_vocab });
+  const { offset } = present(
+    all.find(({ name }) => name === 'wpe.weight'),
+    'wpe.weight',
+  );
+  mask.fill(1, offset + onlyPositionsFrom * d_model, offset + n_ctx * d_model);
+  return tensor('f32', shape, mask);
 }
 
 function whole(values: ArrayLike<number>): BigInt64Array {

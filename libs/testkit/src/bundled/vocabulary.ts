@@ -12,6 +12,7 @@ const EVERYTHING: Mixture = {
   laterStarts: 0,
   listItemsMax: 12,
   boxForms: ['beside', 'near', 'sentence'],
+  boxFormsCross: false,
   boxFactsMax: 6,
 };
 
