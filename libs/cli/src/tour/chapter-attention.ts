@@ -8,8 +8,10 @@ import { wordPositions } from './word-positions.ts';
 
 /** How many heads the table shows. */
 const STRONGEST = 8;
-/** Prompts over which a name mover is looked for; both orders, so that a fixed offset cannot pass for a name. */
-const NAME_MOVER_PROMPTS = 16;
+/** Sentences over which a name mover is looked for; both orders, so that a fixed offset cannot pass for a name. */
+const SENTENCES = 16;
+/** Heads that look at the answer at least half as much as the first of them; taking each away shows which moves it. */
+const CANDIDATES = 4;
 
 export interface StrongHead {
   readonly head: string;
@@ -22,8 +24,21 @@ export interface AttentionChapter {
   readonly prompt: string;
   readonly tokens: readonly string[];
   readonly strongest: readonly StrongHead[];
-  /** The head whose last position attends most to the indirect object, over many sentences. */
-  readonly nameMover: { readonly layer: number; readonly head: number; readonly weight: number };
+  readonly nameMover: NameMover;
+}
+
+/**
+ * Of the heads that look most from the end to the indirect object, the one without which logit(answer) − logit(other
+ * name) falls furthest: a head may look at a name and do something else with it. From layer 1 on, because a head of
+ * layer 0 has nothing but the embedding to read and its score no sources worth a chapter.
+ */
+export interface NameMover {
+  readonly layer: number;
+  readonly head: number;
+  /** Mean attention from the last position to the answer. */
+  readonly weight: number;
+  readonly difference: number;
+  readonly difference_without: number;
 }
 
 /** (b) Captures every attention pattern on one prompt, then looks for the head that moves names. */
@@ -48,9 +63,10 @@ export async function showAttention(guide: Guide): Promise<AttentionChapter> {
     ]),
   );
   const nameMover = await findNameMover(guide);
+  const { layer, head, weight, difference, difference_without } = nameMover;
   out.line(
-    `Over ${NAME_MOVER_PROMPTS} sentences of this kind head ${nameMover.layer}.${nameMover.head} looks most ` +
-      `from the end to the name that is the answer: ${figure(nameMover.weight)} of its attention.`,
+    `Over ${SENTENCES} sentences of this kind head ${layer}.${head} (from layer 1 on) gives ${figure(weight)} of the last token's attention to ` +
+      `the name that is the answer; without it logit(answer) − logit(other name) goes from ${figure(difference)} to ${figure(difference_without)}.`,
   );
   return { prompt, tokens, strongest, nameMover };
 }
@@ -91,28 +107,92 @@ function strongestPairs(pattern: Tensor, layer: number): StrongHead[] {
   });
 }
 
-async function findNameMover(guide: Guide): Promise<AttentionChapter['nameMover']> {
-  const sentences = ioiSentences(NAME_MOVER_PROMPTS, 1);
+async function findNameMover(guide: Guide): Promise<NameMover> {
+  const sentences = ioiSentences(SENTENCES, 1);
+  const looks = await looksAtAnswer(guide, sentences);
+  const difference = await logitDifference(guide, sentences);
+  let best: NameMover | undefined;
+  const later = looks.filter((look) => look.layer > 0);
+  const enough = (later[0]?.weight ?? 0) / 2;
+  const candidates = later.filter((look) => look.weight >= enough).slice(0, CANDIDATES);
+  for (const { layer, head, weight } of candidates) {
+    const without = await logitDifference(guide, sentences, { layer, head });
+    if (best === undefined || without < best.difference_without) {
+      best = { layer, head, weight, difference, difference_without: without };
+    }
+  }
+  return present(best, 'a head');
+}
+
+interface Look {
+  readonly layer: number;
+  readonly head: number;
+  readonly weight: number;
+}
+
+/** Mean attention of every head from the last position to the answer, most first. */
+async function looksAtAnswer(guide: Guide, sentences: readonly IoiSentence[]): Promise<Look[]> {
   const patterns = await capturePatterns(
     guide,
     sentences.map((s) => s.text),
   );
-  const total = new Map<string, number>();
+  const looks = new Map<string, Look>();
   for (const [i, sentence] of sentences.entries()) {
     const key = await answerPosition(guide, sentence);
     for (const [layer, pattern] of (patterns[i] ?? []).entries()) {
       const [heads = 0, query_pos = 0, key_pos = 0] = pattern.shape;
       for (let head = 0; head < heads; head++) {
-        const weight = Number(pattern.data[(head * query_pos + query_pos - 1) * key_pos + key]);
-        const name = `${layer}.${head}`;
-        total.set(name, (total.get(name) ?? 0) + weight / sentences.length);
+        const seen = Number(pattern.data[(head * query_pos + query_pos - 1) * key_pos + key]);
+        const before = looks.get(`${layer}.${head}`)?.weight ?? 0;
+        looks.set(`${layer}.${head}`, { layer, head, weight: before + seen / sentences.length });
       }
     }
   }
-  const [best] = [...total].sort((a, b) => b[1] - a[1]);
-  const [name, weight] = present(best, 'a head');
-  const [layer = 0, head = 0] = name.split('.').map(Number);
-  return { layer, head, weight };
+  return [...looks.values()].sort((a, b) => b.weight - a.weight);
+}
+
+/** Mean of logit(answer) − logit(other name) after the last token, with one head's z set to zero if one is named. */
+async function logitDifference(
+  { heddle, model, signal }: Guide,
+  sentences: readonly IoiSentence[],
+  without?: { readonly layer: number; readonly head: number },
+): Promise<number> {
+  const ablation = without && {
+    hook: `blocks.${without.layer}.attn.hook_z`,
+    kind: 'INTERVENTION_KIND_ZERO' as const,
+    heads: [without.head],
+  };
+  const names = await Promise.all(
+    sentences.map(async ({ io, s }) => [
+      await firstToken({ heddle, model, signal }, ` ${io}`),
+      await firstToken({ heddle, model, signal }, ` ${s}`),
+    ]),
+  );
+  let total = 0;
+  const prompts = sentences.map(({ text }) => ({ text }));
+  const interventions = ablation ? [ablation] : [];
+  const run = heddle.runItems({ model, prompts, hooks: ['logits'], interventions }, { signal });
+  for await (const item of run) {
+    if (item.type !== 'tensor') continue;
+    const { label, tensor } = item.tensor;
+    const [pos = 0, d_vocab = 0] = tensor.shape;
+    const [io = 0, s = 0] = names[label.prompt] ?? [];
+    const last = (pos - 1) * d_vocab;
+    total += Number(tensor.data[last + io]) - Number(tensor.data[last + s]);
+  }
+  return total / sentences.length;
+}
+
+async function firstToken(
+  { heddle, model, signal }: Pick<Guide, 'heddle' | 'model' | 'signal'>,
+  text: string,
+): Promise<number> {
+  const options = { no_special: true };
+  const { tokens } = await heddle.activation.Tokenize(
+    { model, prompt: { text }, options },
+    { signal },
+  );
+  return present(tokens[0], `a token of “${text}”`).id;
 }
 
 async function answerPosition(guide: Guide, { text, io }: IoiSentence): Promise<number> {
