@@ -9,9 +9,9 @@ export interface ProgressShown {
 export async function showProgress(io: CommandIo, quiet: boolean): Promise<ProgressShown> {
   if (!io.terminal || quiet) return { update: () => {}, stop: () => {} };
   const { SingleBar, Presets } = await import('cli-progress');
-  const format = '{bar} {value}/{total} {unit} · {rate}/s · {eta_formatted} left {message}';
+  const format = '{bar} {value}/{total} {unit} · {rate}/s · {left} {message}';
   const bar = new SingleBar(
-    { format, stream: process.stderr, hideCursor: true, clearOnComplete: true, etaBuffer: 20 },
+    { format, stream: process.stderr, hideCursor: true, clearOnComplete: true },
     Presets.shades_classic,
   );
   const started = performance.now();
@@ -19,7 +19,13 @@ export async function showProgress(io: CommandIo, quiet: boolean): Promise<Progr
   return {
     update: (done, total, unit, message) => {
       const seconds = (performance.now() - started) / 1000;
-      const payload = { unit, message, rate: (done / Math.max(seconds, 1e-3)).toPrecision(3) };
+      const rate = done / Math.max(seconds, 1e-3);
+      const payload = {
+        unit,
+        message,
+        rate: rate.toPrecision(3),
+        left: timeLeft(total - done, rate),
+      };
       if (!shown) bar.start(total, done, payload);
       shown = true;
       if (total > 0) bar.setTotal(total);
@@ -29,4 +35,13 @@ export async function showProgress(io: CommandIo, quiet: boolean): Promise<Progr
       if (shown) bar.stop();
     },
   };
+}
+
+/** `1m 05s left`; nothing while the rate is not known. */
+function timeLeft(work: number, rate: number): string {
+  if (rate <= 0 || work < 0) return '';
+  const seconds = Math.round(work / rate);
+  const minutes = Math.floor(seconds / 60);
+  const rest = `${seconds % 60}s`;
+  return `${minutes > 0 ? `${minutes}m ${rest.padStart(3, '0')}` : rest} left`;
 }

@@ -55,7 +55,6 @@ async function tell(invocation: Invocation, { model }: TourOptions, address: str
       out,
       signal: invocation.signal,
     });
-    out.progress(0, 0, '', '');
     if (invocation.json) invocation.print(report, '');
   } catch (thrown) {
     throw invocation.signal.aborted ? new InterruptedError('interrupted') : thrown;
