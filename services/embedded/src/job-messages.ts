@@ -55,7 +55,7 @@ type Progress = NonNullable<JobView['progress']>;
 
 function progressLine({ message, figures = {} }: Progress): string {
   const numbers = Object.entries(figures).map(([name, x]) => `${name} ${x.toPrecision(4)}`);
-  return [...(message === undefined ? [] : [message]), ...numbers].join(', ');
+  return message ?? numbers.join(', '); // a job's own words say what matters; the figures would say it twice
 }
 
 export function artifactMessage({ name, digest, bytes, mediaType }: JobArtifact): Init<Artifact> {
