@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { JobKind } from '@heddle/actor';
 import type { HostAccess } from '@heddle/client';
 import type { Json } from '@heddle/core';
-import { ioiDataset } from '@heddle/interp/circuit';
+import { ioiDataset } from '@heddle/interp/tasks';
 import type { StartTraceRequest } from '@heddle/ports/proto/circuit';
 import { CountingMetrics } from '@heddle/testkit';
 import { graphSummary } from './compute.ts';
@@ -61,9 +61,7 @@ test('the IOI data set brings its answers; the logit objective compares with the
     targets: [{ text: ` ${second?.io}` }],
     versus: [],
   });
-  assert.deepEqual(items({ objective: 'OBJECTIVE_LOGIT' })[0]?.versus, [
-    { text: ` ${second?.subject}` },
-  ]);
+  assert.deepEqual(items({ objective: 'OBJECTIVE_LOGIT' })[0]?.versus, [{ text: ` ${second?.s}` }]);
   assert.deepEqual(items({ targets: [{ id: 5 }] })[0]?.targets, [{ id: 5 }]);
 });
 

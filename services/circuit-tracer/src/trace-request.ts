@@ -6,8 +6,8 @@ import {
   targetJson,
 } from '@heddle/client';
 import { invalidArgument, unimplemented } from '@heddle/core';
-import { ioiDataset } from '@heddle/interp/circuit';
 import { requireTwinLength } from '@heddle/interp/host';
+import { ioiDataset } from '@heddle/interp/tasks';
 import type { StartTraceRequest } from '@heddle/ports/proto/circuit';
 import type { TargetToken } from '@heddle/ports/proto/common';
 import { DATASET_MAX, PROMPTS_MAX, TARGETS_MAX } from './limits.ts';
@@ -123,9 +123,9 @@ export function traceItems(request: TraceRequest, from: number, to: number): Tra
   }
   return ioiDataset(to, dataset.seed)
     .slice(from)
-    .map(({ prompt, io, subject }) => ({
+    .map(({ prompt, io, s }) => ({
       prompt: { text: prompt },
       targets: targets.length > 0 ? targets : [{ text: ` ${io}` }],
-      versus: versus.length > 0 || objective !== 'logit' ? versus : [{ text: ` ${subject}` }],
+      versus: versus.length > 0 || objective !== 'logit' ? versus : [{ text: ` ${s}` }],
     }));
 }

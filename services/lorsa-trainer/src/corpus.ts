@@ -16,7 +16,7 @@ export async function readCorpus(
 ): Promise<readonly TextOrTokens[]> {
   if (data.prompts.length > 0) return data.prompts;
   if (data.corpus !== '') return fromFile(hub, data.corpus);
-  return (await defaultTexts()).map((text) => ({ text }));
+  return defaultTexts().map((text) => ({ text }));
 }
 
 async function fromFile(hub: Hub, path: string): Promise<readonly TextOrTokens[]> {

@@ -4,17 +4,14 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { Rng } from '@heddle/core';
-import { IOI_NAMES, IOI_PATTERNS, ioiDataset } from '@heddle/interp/circuit';
+import { ioiDataset, repeatedSequence } from '@heddle/interp/tasks';
 import { BpeEncoder } from '@heddle/testkit/bundled/bpe';
 import { BUNDLED_RECIPE } from '@heddle/testkit/bundled/bundled-recipe';
 import { encodeText } from '@heddle/testkit/bundled/corpus';
 import { heldOutSets, ioiPrompts } from '@heddle/testkit/bundled/held-out-sets';
-import { PATTERNS } from '@heddle/testkit/bundled/ioi';
-import { NAMES } from '@heddle/testkit/bundled/lexicon';
 import { accuracy, headScores } from '@heddle/testkit/bundled/measure';
 import { MeasuredModel } from '@heddle/testkit/bundled/measured-model';
 import { configJson } from '@heddle/testkit/bundled/model-files';
-import { repeatedSequence } from '@heddle/testkit/bundled/repeats';
 import { tokenizerConfigJson, tokenizerJson } from '@heddle/testkit/bundled/tokenizer-file';
 import { bundledBpe } from '@heddle/testkit/bundled/vocabulary';
 
@@ -56,12 +53,7 @@ test('on text that training never held, repeats, IOI and box facts come out righ
   }
 });
 
-test('the published 256 IOI prompts come out right; their tables are the ones trained on', async () => {
-  assert.deepEqual(NAMES, IOI_NAMES);
-  assert.deepEqual(
-    PATTERNS.map(({ verb, ...parts }) => ({ ...parts, phrase: verb })),
-    IOI_PATTERNS,
-  );
+test('the published 256 IOI prompts come out right', async () => {
   const texts = ioiDataset(256, 0).map(({ text }) => {
     const ids = encoder.encode(text);
     return { text, ids, weights: ids.map(() => 1), answers: [ids.length - 1] };

@@ -11,18 +11,6 @@ export { type NodeKind, nodeId, type TraceEdge, type TraceGraph, type TraceNode 
 export { type HeadBasis, headBasis } from './head-basis.ts';
 export { igOfSoftmax, igWeights } from './integrated-gradients.reference.ts';
 export {
-  IOI_NAMES,
-  IOI_OBJECTS,
-  IOI_PATTERNS,
-  IOI_PLACES,
-  type IoiFilling,
-  type IoiOrder,
-  type IoiPattern,
-  type IoiPrompt,
-  ioiDataset,
-  ioiSentence,
-} from './ioi.ts';
-export {
   DYNAMIC_THRESHOLD,
   IG_STEPS,
   NODES_MAX,
@@ -32,7 +20,6 @@ export {
   SAD_FIRING,
 } from './limits.ts';
 export { localEdit, type ScoreEdit } from './local-edit.reference.ts';
-export { MersenneTwister } from './mersenne-twister.ts';
 export {
   type AugmentedPair,
   augmentedPair,

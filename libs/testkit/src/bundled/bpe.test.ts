@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { POOL } from '@heddle/interp/tasks';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { BpeEncoder, END_OF_TEXT } from './bpe.ts';
 import { splitWords } from './byte-level.ts';
-import { POOL } from './lexicon.ts';
 import { tokenizerConfigJson, tokenizerJson } from './tokenizer-file.ts';
 import { bundledBpe, wordCounts } from './vocabulary.ts';
 

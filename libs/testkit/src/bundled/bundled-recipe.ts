@@ -1,3 +1,4 @@
+import { FULL_SIZES } from '@heddle/interp/tasks';
 import type { Mixture } from './corpus.ts';
 import type { Recipe } from './recipe.ts';
 
@@ -20,12 +21,9 @@ const BOXES: Mixture = {
 
 /** Longer lists, more facts. */
 const FULL: Mixture = {
-  ...BOXES,
+  ...FULL_SIZES,
   shares: { repeat: 1, ioi: 1.4, succession: 0.4, list: 1.2, box: 1.2 },
   laterStarts: 0,
-  listItemsMax: 12,
-  boxForms: ['beside', 'near', 'sentence', 'sentence'],
-  boxFactsMax: 6,
 };
 
 /** Every place of the context. */

@@ -1,31 +1,24 @@
 import { assert, Rng } from '@heddle/core';
-import { type BoxForm, boxFacts } from './boxes.ts';
+import {
+  drawText,
+  GUESS_WEIGHT,
+  PERIOD_MIN,
+  repeatedSequence,
+  type Task,
+  type TaskSizes,
+  type Text,
+  wholeText,
+} from '@heddle/interp/tasks';
 import type { BpeEncoder } from './bpe.ts';
-import type { Split } from './held-out.ts';
-import { ioiSentence } from './ioi.ts';
-import { categoryList } from './lists.ts';
-import { PERIOD_MIN, repeatedSequence } from './repeats.ts';
-import { succession } from './successions.ts';
-import { GUESS_WEIGHT, type Text, wholeText } from './text.ts';
 
-export type Task = 'repeat' | 'ioi' | 'succession' | 'list' | 'box';
-
-/** What a phase of training reads: shares of rows' texts, and how hard the lists and box facts are. */
-export interface Mixture {
+/** What a phase of training reads: shares of rows' texts, and how hard they are. */
+export interface Mixture extends TaskSizes {
   readonly shares: Readonly<Record<Task, number>>;
   /**
    * Share of rows that begin at a random place of the context instead of at 0, so that later positions are learned from
    * short rows. Only once the circuits stand: from the start it doubles the steps that induction takes to appear.
    */
   readonly laterStarts: number;
-  readonly listItemsMax: number;
-  readonly boxForms: readonly BoxForm[];
-  /**
-   * Whether the question's form is drawn apart from the facts'. Then each side can be learned alone: "The book C. … Which box is
-   * the book in? Box" asks for a new query only, "The book is in box C. … The book" for a new key only.
-   */
-  readonly boxFormsCross: boolean;
-  readonly boxFactsMax: number;
 }
 
 /** Rows of token ids with what each must foretell and how much that counts. */
@@ -147,21 +140,4 @@ function pickTask(rng: Rng, mixture: Mixture): Task {
     if (u < 0) return task;
   }
   return 'repeat';
-}
-
-/** One text of a task other than repeats, whose length the row decides. */
-export function drawText(
-  rng: Rng,
-  split: Split,
-  task: Exclude<Task, 'repeat'>,
-  mixture: Mixture,
-): Text {
-  if (task === 'ioi') return ioiSentence(rng, split).text;
-  if (task === 'succession') return succession(rng, split);
-  if (task === 'list') return categoryList(rng, split, mixture.listItemsMax);
-  const facts = 2 + rng.below(mixture.boxFactsMax - 1);
-  const questions = 1 + rng.below(2 * facts);
-  const factForm = rng.pick(mixture.boxForms);
-  const questionForm = mixture.boxFormsCross ? rng.pick(mixture.boxForms) : factForm;
-  return boxFacts(rng, split, { factForm, questionForm, facts, questions });
 }

@@ -11,12 +11,12 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { Rng } from '@heddle/core';
+import { repeatedSequence } from '@heddle/interp/tasks';
 import { BpeEncoder } from './bpe.ts';
 import { encodeText } from './corpus.ts';
 import { heldOutSets, ioiPrompts } from './held-out-sets.ts';
 import { accuracy, headScores, type PerHead } from './measure.ts';
 import { MeasuredModel } from './measured-model.ts';
-import { repeatedSequence } from './repeats.ts';
 import { bundledBpe } from './vocabulary.ts';
 
 const BUNDLED = fileURLToPath(new URL('../../../models/bundled/', import.meta.url));

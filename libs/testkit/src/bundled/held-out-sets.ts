@@ -1,12 +1,16 @@
 import { Rng } from '@heddle/core';
-import { boxFacts } from './boxes.ts';
+import {
+  boxFacts,
+  categoryList,
+  IOI_PATTERNS,
+  type IoiOrder,
+  ioiSentence,
+  repeatedSequence,
+  succession,
+  type Text,
+} from '@heddle/interp/tasks';
 import type { BpeEncoder } from './bpe.ts';
 import { type Encoded, encodeText } from './corpus.ts';
-import { ioiSentence, type Order, PATTERNS } from './ioi.ts';
-import { categoryList } from './lists.ts';
-import { repeatedSequence } from './repeats.ts';
-import { succession } from './successions.ts';
-import type { Text } from './text.ts';
 
 /** Prompts that training never held, with their answers. */
 export interface HeldOutSet {
@@ -30,7 +34,7 @@ export function heldOutSets(encoder: BpeEncoder, texts: number): readonly HeldOu
       // A long text has as many answers as its period.
       Math.ceil((texts * 8) / period),
     );
-  const ioi = (order: Order, patterns?: typeof PATTERNS) =>
+  const ioi = (order: IoiOrder, patterns?: typeof IOI_PATTERNS) =>
     set(
       `ioi, ${order}, ${patterns ? 'all fifteen patterns' : 'held-out patterns'}`,
       () => ioiSentence(rng, 'held-out', { order, ...(patterns ? { patterns } : {}) }).text,
@@ -49,8 +53,8 @@ export function heldOutSets(encoder: BpeEncoder, texts: number): readonly HeldOu
     ...[8, 16, 32, 64, 120].map(repeat),
     ioi('ABBA'),
     ioi('BABA'),
-    ioi('ABBA', PATTERNS),
-    ioi('BABA', PATTERNS),
+    ioi('ABBA', IOI_PATTERNS),
+    ioi('BABA', IOI_PATTERNS),
     set('succession', () => succession(rng, 'held-out')),
     set('list, at most 6 items', () => categoryList(rng, 'held-out', 6)),
     set('list, at most 8 items', () => categoryList(rng, 'held-out', 8)),

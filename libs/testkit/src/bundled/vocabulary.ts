@@ -1,15 +1,17 @@
 import { Rng } from '@heddle/core';
+import {
+  drawText,
+  POOL,
+  type Split,
+  type Task,
+  type TaskSizes,
+  wholeText,
+} from '@heddle/interp/tasks';
 import { type Bpe, trainBpe } from './bpe.ts';
 import { splitWords } from './byte-level.ts';
-import { drawText, type Mixture, type Task } from './corpus.ts';
-import type { Split } from './held-out.ts';
-import { POOL } from './lexicon.ts';
-import { wholeText } from './text.ts';
 
-/** The widest mixture: every form of every task, so that the vocabulary knows every word of every phase. */
-const EVERYTHING: Mixture = {
-  shares: { repeat: 1, ioi: 1, succession: 1, list: 1, box: 1 },
-  laterStarts: 0,
+/** Every form of every task, so that the vocabulary knows every word of every phase. */
+const EVERYTHING: TaskSizes = {
   listItemsMax: 12,
   boxForms: ['beside', 'near', 'sentence'],
   boxFormsCross: false,

@@ -28,7 +28,7 @@ export function repeatedSequence(
 function distinctChain(rng: Rng, split: Split, period: number): string[] {
   for (;;) {
     const chain = grow(rng, split, period);
-    const closes = allowed(split, 'repeat', chain[period - 1]!, chain[0]!);
+    const closes = allowed(split, 'repeat', chain[period - 1], chain[0]);
     if (closes) return chain;
   }
 }
@@ -38,7 +38,7 @@ function grow(rng: Rng, split: Split, period: number): string[] {
   const used = new Set(chain);
   while (chain.length < period) {
     const next = rng.pick(POOL);
-    if (used.has(next) || !allowed(split, 'repeat', chain.at(-1)!, next)) continue;
+    if (used.has(next) || !allowed(split, 'repeat', chain[chain.length - 1], next)) continue;
     chain.push(next);
     used.add(next);
   }

@@ -37,7 +37,7 @@ export function succession(rng: Rng, split: Split): Text {
     const start = rng.below(series.items.length);
     const items = stretch(series, start, stride, wanted);
     if (items.length < LENGTH_MIN) continue;
-    const first = items[0]!;
+    const first = items[0];
     if (!allowed(split, 'succession', series.opener + separator, first)) continue;
     const known = series.strides.length > 1 ? 2 : 1;
     return [
@@ -56,7 +56,7 @@ function stretch(series: Series, start: number, stride: number, wanted: number):
   const out: string[] = [];
   for (let i = start; out.length < wanted; i += stride) {
     if (i >= items.length && !cyclic) break;
-    out.push(items[i % items.length]!);
+    out.push(items[i % items.length]);
   }
   return out;
 }

@@ -14,7 +14,7 @@ const HELD_OUT_ONE_OF = 8;
 export function isHeldOut(task: string, a: string, b: string): boolean {
   let hash = 0x811c9dc5;
   for (const character of `${task}|${a}|${b}`) {
-    const code = character.codePointAt(0)!;
+    const code = character.codePointAt(0) as number;
     assert(code < 128, () => `held-out words are ASCII, not ${character}`);
     hash = Math.imul(hash ^ code, 0x01000193) >>> 0;
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { IOI_NAMES, IOI_PATTERNS, ioiDataset, ioiSentence, MersenneTwister } from './index.ts';
+import { fillPattern, IOI_PATTERNS, ioiDataset, MersenneTwister, NAMES } from './index.ts';
 
 // Fixtures: Python's `random` and the published generator (Franco & Crovella, ioi_dataset.py), as
 // recorded in the method's description.
@@ -31,7 +31,7 @@ test('the 256 IOI prompts of seed 0 have the published SHA-256', () => {
   assert.equal(prompts.filter(({ order }) => order === 'ABBA').length, 120);
   assert.equal(new Set(prompts.map(({ io }) => io)).size, 97);
   assert.deepEqual(
-    prompts.slice(0, 5).map((p) => [p.io, p.subject, p.place, p.object, p.order, p.pattern]),
+    prompts.slice(0, 5).map((p) => [p.io, p.s, p.place, p.gift, p.order, p.pattern]),
     [
       ['Sarah', 'Arthur', 'hospital', 'bone', 'ABBA', 2],
       ['Arthur', 'Ruby', 'office', 'snack', 'ABBA', 5],
@@ -43,12 +43,12 @@ test('the 256 IOI prompts of seed 0 have the published SHA-256', () => {
 });
 
 test('every pattern fills its place and object, names both names in order, and ends before the answer', () => {
-  assert.equal(IOI_NAMES.length, 109);
+  assert.equal(NAMES.length, 109);
   assert.equal(IOI_PATTERNS.length, 15);
-  const filling = { io: 'Kate', subject: 'Ruby', place: 'store', object: 'ring' };
+  const filling = { io: 'Kate', s: 'Ruby', place: 'store', gift: 'ring' };
   for (const pattern of IOI_PATTERNS) {
     for (const order of ['BABA', 'ABBA'] as const) {
-      const text = ioiSentence(pattern, order, filling);
+      const { prompt: text } = fillPattern(pattern, order, filling);
       assert.ok(text.includes(order === 'BABA' ? 'Ruby and Kate' : 'Kate and Ruby'), text);
       assert.equal(text.split('Ruby').length, 3, text);
       assert.equal(text.split('Kate').length, 2, text);
@@ -57,11 +57,11 @@ test('every pattern fills its place and object, names both names in order, and e
     }
   }
   assert.equal(
-    ioiSentence(IOI_PATTERNS[0], 'BABA', filling),
+    fillPattern(IOI_PATTERNS[0], 'BABA', filling).prompt,
     'Then, Ruby and Kate went to the store. Ruby gave a ring to',
   );
   assert.equal(
-    ioiSentence(IOI_PATTERNS[13], 'ABBA', filling),
+    fillPattern(IOI_PATTERNS[13], 'ABBA', filling).prompt,
     'The store Kate and Ruby went to had a ring. Ruby gave it to',
   );
 });
