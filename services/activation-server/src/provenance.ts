@@ -46,7 +46,7 @@ export function provenanceOf(made: Made): Init<Provenance> {
   };
 }
 
-/** The engine says `onnxruntime-node 1.30.0 x64 AMD EPYC`: name, version, and the machine's instruction set. */
+/** The engine says `onnxruntime-node 1.30.0 x64 avx2 avx512f`: name, version, and the machine's instruction set. */
 function versionsOf(report: EngineReport, versions: Readonly<Record<string, string>>) {
   const [component = 'engine', version = '', ...cpu] = report.version.split(' ');
   const all = {

@@ -10,6 +10,7 @@ import { encodeModel, GraphBuilder } from '@heddle/onnx';
 import type { Outputs, Program } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { OrtEngine, type OrtEngineOptions } from './index.ts';
+import { instructionSet } from './instruction-set.ts';
 import { SESSION_OVERHEAD_BYTES } from './limits.ts';
 
 const engines: OrtEngine[] = [];
@@ -345,6 +346,7 @@ test('a demanded provider that is missing is an error; one that is preferred is 
     ['cuda'],
   );
   assert.match(report.version, /^onnxruntime-node \d+\.\d+\.\d+ /);
+  assert.ok(report.version.endsWith(` ${instructionSet()}`), report.version);
   await assert.rejects(demanding(), failsWith('failed_precondition', /cuda: /));
 });
 

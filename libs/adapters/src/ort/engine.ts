@@ -1,4 +1,3 @@
-import { arch, cpus } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { assert, OperationError, resourceExhausted } from '@heddle/core';
 import type {
@@ -10,6 +9,7 @@ import type {
   Provider,
   RunOptions,
 } from '@heddle/ports';
+import { instructionSet } from './instruction-set.ts';
 import { CACHE_BYTES_DEFAULT, CLOSE_TIMEOUT_MS, CRASHES_MAX, QUEUED_PLANS_MAX } from './limits.ts';
 import { packPlan } from './pack-plan.ts';
 import { probeModel } from './probe.ts';
@@ -22,7 +22,7 @@ export interface OrtEngineOptions {
   readonly threads?: number;
   /** Weights that may stay in memory between plans. */
   readonly cacheBytes?: number;
-  /** The CPU's instruction set, for provenance; default: architecture and model name. */
+  /** The CPU's instruction set, for provenance; default: what the system says. */
   readonly instructionSet?: string;
   /** For tests that let a worker die. */
   readonly startWorker?: (setup: WorkerSetup) => Worker;
@@ -162,7 +162,7 @@ export class OrtEngine implements Engine {
     switch (message.type) {
       case 'ready': {
         const { provider, refused, version } = message;
-        const machine = this.options.instructionSet ?? `${arch()} ${cpus()[0]?.model ?? ''}`.trim();
+        const machine = this.options.instructionSet ?? instructionSet();
         const { threads } = this.setup;
         this.reported = { provider, refused, threads, version: `${version} ${machine}` };
         this.worker?.unref();
