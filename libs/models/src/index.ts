@@ -44,6 +44,8 @@ export {
   type HookPoint,
   hookPoint,
   hookPoints,
+  type LackingPoint,
+  lackingPoints,
   type Segment,
   segmentName,
 } from './hooks/catalogue.ts';

@@ -22,7 +22,7 @@ import {
   PROMPTS_MAX,
   TEXT_BYTES_MAX,
 } from './limits.ts';
-import type { OpenModel } from './open-model.ts';
+import type { ModelReading, OpenModel } from './open-model.ts';
 
 export interface CheckedPrompt {
   readonly id: string;
@@ -124,7 +124,7 @@ function checkDType(dtype: RunRequest['dtype']): 'f32' | 'f16' {
 export function tokensOf(
   prompt: Prompt | null,
   options: TokenizeOptions | null,
-  { model: { config }, tokenizer }: OpenModel,
+  { model: { config }, tokenizer }: ModelReading,
   field: string,
 ): readonly number[] {
   const { n_ctx, d_vocab } = config;

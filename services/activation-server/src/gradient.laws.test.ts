@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '@heddle/adapters/clock';
-import { loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
+import { loadConfig, loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
 import { OrtEngine } from '@heddle/adapters/ort';
 import type { RunRequest } from '@heddle/ports/proto/activation';
 import type { Prompt } from '@heddle/ports/proto/common';
@@ -39,7 +39,7 @@ before(async () => {
   engine = await OrtEngine.start();
   const metrics = new CountingMetrics();
   metrics.register(ACTIVATION_METRICS);
-  const store = { load: loadModel, program: programOf };
+  const store = { config: loadConfig, load: loadModel, program: programOf };
   service = new RunService({ engine, store, metrics, clock: systemClock });
 });
 

@@ -55,14 +55,14 @@ export function activationHandlers(deps: HandlerDeps): Handlers<ActivationServic
     },
 
     async ListHooks({ model }) {
-      return { hooks: hookMessages(await registry.open(model)) };
+      return { hooks: hookMessages(await registry.reading(model)) };
     },
 
     async Tokenize({ model, prompt, options }) {
-      const open = await registry.open(model);
-      const { tokenizer } = open;
+      const reading = await registry.reading(model);
+      const { tokenizer } = reading;
       const special = new Set([tokenizer?.bosId, tokenizer?.eosId]);
-      const ids = tokensOf(prompt, options, open, 'prompt');
+      const ids = tokensOf(prompt, options, reading, 'prompt');
       return {
         tokens: ids.map((id) => ({
           id,

@@ -1,8 +1,8 @@
-import { type HookPoint, hookPoints } from '@heddle/models';
+import { type HookPoint, hookPoints, lackingPoints } from '@heddle/models';
 import type { Init } from '@heddle/ports';
 import type { HookPoint as HookPointMessage, ModelInfo } from '@heddle/ports/proto/activation';
 import { elementCount } from '@heddle/tensor';
-import type { OpenModel } from './open-model.ts';
+import type { ModelReading, OpenModel } from './open-model.ts';
 
 /** A model as `model show` prints it. */
 export function modelInfo({
@@ -45,15 +45,24 @@ function commonest(words: readonly string[]): string {
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? '';
 }
 
-/** Every hook point of a model, in the order in which it computes them. */
-export function hookMessages({ model }: OpenModel): Init<HookPointMessage>[] {
-  return hookPoints(model.config).map((point: HookPoint) => ({
-    name: point.name,
-    axes: point.axes,
-    shape: point.shape.map((size) => (size === 'pos' ? 0 : size)),
-    definition: point.definition,
-    aliases: point.aliases,
-    available: true,
-    reason: '',
-  }));
+/** Every hook point of a model, in the order in which it computes them; then the catalogue's others, with the reason. */
+export function hookMessages({ model: { config } }: ModelReading): Init<HookPointMessage>[] {
+  const there = hookPoints(config).map((point) => hookMessage(point, ''));
+  const lacking = lackingPoints(config).map(({ reason, ...point }) => hookMessage(point, reason));
+  return [...there, ...lacking];
+}
+
+type Told = Omit<HookPoint, 'segment'>;
+
+function hookMessage(point: Told, reason: string): Init<HookPointMessage> {
+  const { name, axes, shape, definition, aliases } = point;
+  return {
+    name,
+    axes,
+    shape: shape.map((size) => (size === 'pos' ? 0 : size)),
+    definition,
+    aliases,
+    available: reason === '',
+    reason,
+  };
 }

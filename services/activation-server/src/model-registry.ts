@@ -3,7 +3,7 @@ import { invalidArgument, notFound, OperationError } from '@heddle/core';
 import type { Clock, Hub, ModelFolder, Tokenizer } from '@heddle/ports';
 import { MODELS_OPEN_MAX, SOURCE_BYTES_MAX } from './limits.ts';
 import type { ModelNames, NamedModel } from './model-names.ts';
-import type { LoadedModel, ModelStore, OpenModel } from './open-model.ts';
+import type { LoadedModel, ModelReading, ModelStore, OpenModel } from './open-model.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -31,6 +31,8 @@ export class ModelRegistry {
   private readonly deps: RegistryDeps;
   /** By what was opened, the least recently used first. Promises, so that two callers read a model once. */
   private readonly opened = new Map<string, Promise<Opened>>();
+  /** The same for what was only asked about text or hook points. */
+  private readonly readings = new Map<string, Promise<ModelReading>>();
 
   constructor(deps: RegistryDeps) {
     this.deps = deps;
@@ -45,17 +47,24 @@ export class ModelRegistry {
     }
     const named = (await this.deps.names.all()).get(reference);
     if (named) return this.openNamed(named);
-    try {
-      const opened = await this.read(reference);
-      return { name: reference, bundled: false, importedMs: 0, ...opened };
-    } catch (thrown) {
-      const error = OperationError.from(thrown);
-      if (error.code !== 'not_found' || !NAME.test(reference)) throw error;
-      throw notFound(
-        `no model is named ${reference}, and no folder of that name is there; \`heddle model ls\` lists the names`,
-        { field: 'model' },
-      );
-    }
+    const opened = await this.read(reference).catch(notEvenAName(reference));
+    return { name: reference, bundled: false, importedMs: 0, ...opened };
+  }
+
+  /**
+   * What needs no weights, of a model of any size in the time that its small files take. A model that is open already is
+   * asked, so that both say the same. Errors: those of `open`, but for what is wrong with weights.
+   */
+  async reading(reference: string): Promise<ModelReading> {
+    checkSource(reference, 'model');
+    const isBundled = reference === '' || reference === BUNDLED_NAME;
+    const named = isBundled ? undefined : (await this.deps.names.all()).get(reference);
+    const source = isBundled ? this.deps.bundledModel : (named?.path ?? reference);
+    const open = this.opened.get(source);
+    if (open) return open;
+    const known = this.readings.get(source) ?? this.readSmall(source);
+    keepLast(this.readings, source, known);
+    return named || isBundled ? known : known.catch(notEvenAName(reference));
   }
 
   /** Reads all of a model, then names it. Nothing stays behind when it fails. */
@@ -70,6 +79,7 @@ export class ModelRegistry {
         { field: 'name' },
       );
     }
+    this.readings.delete(source);
     this.opened.delete(source); // what was read before may have changed on disk
     const { model } = await this.read(source);
     const importedMs = this.deps.clock.now();
@@ -114,17 +124,16 @@ export class ModelRegistry {
   }
 
   private read(reference: string): Promise<Opened> {
-    const known = this.opened.get(reference);
-    this.opened.delete(reference);
-    const opened = known ?? this.load(reference);
-    this.opened.set(reference, opened);
-    for (const oldest of this.opened.keys()) {
-      if (this.opened.size <= MODELS_OPEN_MAX) break;
-      this.opened.delete(oldest);
-    }
-    // What could not be read is not kept: the next caller reads again.
-    opened.catch(() => this.opened.get(reference) === opened && this.opened.delete(reference));
+    const opened = this.opened.get(reference) ?? this.load(reference);
+    keepLast(this.opened, reference, opened);
     return opened;
+  }
+
+  private async readSmall(reference: string): Promise<ModelReading> {
+    const { hub, store, openTokenizer } = this.deps;
+    const folder = await hub.open(reference);
+    const config = await store.config(folder);
+    return { model: { config }, tokenizer: await openTokenizer(folder) };
   }
 
   private async load(reference: string): Promise<Opened> {
@@ -137,6 +146,29 @@ export class ModelRegistry {
     return { model, tokenizer };
   }
 }
+
+/** Keeps the newest of a bounded number. What could not be read is not kept: the next caller reads again. */
+function keepLast<T>(kept: Map<string, Promise<T>>, key: string, value: Promise<T>): void {
+  kept.delete(key);
+  kept.set(key, value);
+  for (const oldest of kept.keys()) {
+    if (kept.size <= MODELS_OPEN_MAX) break;
+    kept.delete(oldest);
+  }
+  value.catch(() => kept.get(key) === value && kept.delete(key));
+}
+
+/** For a word that may have been meant as a name, "no such folder" alone would mislead. */
+const notEvenAName =
+  (reference: string) =>
+  (thrown: unknown): never => {
+    const error = OperationError.from(thrown);
+    if (error.code !== 'not_found' || !NAME.test(reference)) throw error;
+    throw notFound(
+      `no model is named ${reference}, and no folder of that name is there; \`heddle model ls\` lists the names`,
+      { field: 'model' },
+    );
+  };
 
 function checkSource(source: string, field: string): void {
   const bytes = Buffer.byteLength(source);

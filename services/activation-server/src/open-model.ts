@@ -1,4 +1,4 @@
-import type { Model } from '@heddle/models';
+import type { Model, ModelConfig } from '@heddle/models';
 import type { Graph } from '@heddle/onnx';
 import type { ModelFolder, Program, Tokenizer } from '@heddle/ports';
 
@@ -24,8 +24,16 @@ export interface OpenModel {
   readonly tokenizer: Tokenizer | undefined;
 }
 
+/** What a model makes of text, and where it can be looked into: read without a look at its weights. */
+export interface ModelReading {
+  readonly model: { readonly config: ModelConfig };
+  readonly tokenizer: Tokenizer | undefined;
+}
+
 /** What reads models from disk and makes programs of graphs; given by the composition root. */
 export interface ModelStore {
+  /** Reads config.json alone. */
+  config(folder: ModelFolder): Promise<ModelConfig>;
   /** Reads and checks every tensor. */
   load(folder: ModelFolder): Promise<LoadedModel>;
   program(model: LoadedModel, graph: Graph): Program;

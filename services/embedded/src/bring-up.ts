@@ -5,7 +5,7 @@ import { systemClock } from '@heddle/adapters/clock';
 import { LocalEvents } from '@heddle/adapters/events';
 import { DirectoryBlobs } from '@heddle/adapters/fs';
 import { grpcMetrics, openChannel, type RunningServer, serve } from '@heddle/adapters/grpc';
-import { folderHub, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
+import { folderHub, loadConfig, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
 import { type LogLevel, pinoLog } from '@heddle/adapters/log';
 import { PromMetrics } from '@heddle/adapters/prom';
 import { openSqlite } from '@heddle/adapters/sqlite';
@@ -173,7 +173,12 @@ async function openStores(
   const deps: ServiceDeps = {
     engine,
     hub: folderHub({ roots }),
-    store: { load: (folder) => loadModel(folder), program: programOf, openWeights },
+    store: {
+      config: loadConfig,
+      load: (folder) => loadModel(folder),
+      program: programOf,
+      openWeights,
+    },
     openTokenizer: loadTokenizer,
     blobs,
     journal,

@@ -21,6 +21,8 @@ export interface ServiceDeps {
   readonly engine: Engine;
   readonly hub: Hub;
   readonly store: {
+    /** config.json alone. */
+    config(folder: ModelFolder): Promise<LoadedModel['config']>;
     load(folder: ModelFolder): Promise<LoadedModel>;
     program(model: LoadedModel, graph: Graph): Program;
     /** Single weights of a model, for the mathematics that runs on the host. */

@@ -9,7 +9,7 @@ import { createService as activationService } from '@heddle/activation-server';
 import { JobRuntime } from '@heddle/actor';
 import { systemClock } from '@heddle/adapters/clock';
 import { serve } from '@heddle/adapters/grpc';
-import { folderHub, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
+import { folderHub, loadConfig, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { createService as attributionService } from '@heddle/attribution-service';
 import { createService as circuitService } from '@heddle/circuit-tracer';
@@ -70,7 +70,7 @@ before(async () => {
   const activation = await activationService({
     engine,
     hub,
-    store: { load: loadModel, program: programOf },
+    store: { config: loadConfig, load: loadModel, program: programOf },
     openTokenizer: async () => undefined,
     journal,
     clock,

@@ -10,6 +10,7 @@ import {
   checkShardIndex,
   JSON_CHARS_MAX,
   type Model,
+  type ModelConfig,
   readModelConfig,
   readShardIndex,
   type StoredWeight,
@@ -38,6 +39,12 @@ const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 /** Names under which an unembedding may be stored. */
 const STORED_HEADS = ['lm_head.weight', 'embed_out.weight'];
+
+/** config.json alone: sizes, hook points, what its tokens may be; no weight is looked at. Errors: as `loadModel`. */
+export async function loadConfig(folder: ModelFolder): Promise<ModelConfig> {
+  const text = await readRequired(folder, 'config.json');
+  return readModelConfig('config.json', parseJson('config.json', text)).config;
+}
 
 /**
  * *A model from its HuggingFace folder.* Reads all weights once (about a second for 500 MB): their digest, and that every one

@@ -76,13 +76,19 @@ async function hooks(invocation: Invocation, name: string | undefined) {
   const response = await invocation.withHeddle(NEEDS, (heddle) =>
     heddle.activation.ListHooks({ model: modelReference(invocation, name) }),
   );
-  const rows = response.hooks.map((hook) => [
-    hook.name,
-    hook.available ? axesOf(hook) : `not here: ${hook.reason}`,
-    hook.definition,
-  ]);
-  const document = { hooks: response.hooks.map((hook) => ({ ...hook, shape: shapeOf(hook) })) };
-  invocation.print(document, table(['hook', 'axes', 'definition'], rows));
+  const hooks = response.hooks.filter(({ available }) => available);
+  const lacking = response.hooks
+    .filter(({ available }) => !available)
+    .map(({ name, reason }) => ({ name, reason }));
+  const rows = hooks.map((hook) => [hook.name, axesOf(hook), hook.definition]);
+  // What a block lacks every block lacks: one line stands for all.
+  const reasons = new Map(lacking.map((hook) => [inAnyLayer(hook.name), hook.reason]));
+  const text = [
+    table(['hook', 'axes', 'definition'], rows),
+    ...[...reasons].map(([lacked, reason]) => `no ${lacked}: ${reason}`),
+  ];
+  const document = { hooks: hooks.map((hook) => ({ ...hook, shape: shapeOf(hook) })), lacking };
+  invocation.print(document, text.join('\n'));
 }
 
 async function remove(invocation: Invocation, name: string) {
@@ -95,6 +101,8 @@ async function remove(invocation: Invocation, name: string) {
 function shapeOf({ shape, axes }: HookPoint): (number | string)[] {
   return shape.map((size, i) => (size === 0 ? (axes[i] ?? 'pos') : size));
 }
+
+const inAnyLayer = (name: string): string => name.replace(/^blocks\.\d+\./, 'blocks.*.');
 
 const axesOf = (hook: HookPoint) =>
   `[${hook.axes.map((axis, i) => (hook.shape[i] ? `${axis}=${hook.shape[i]}` : axis)).join(', ')}]`;

@@ -36,6 +36,26 @@ export function hookPoints(config: ModelConfig): readonly HookPoint[] {
   return points;
 }
 
+/** A point of the catalogue that a model has not, and why. */
+export type LackingPoint = Omit<HookPoint, 'segment'> & { readonly reason: string };
+
+/** *The catalogue's other points*: those that this model lacks, in forward order. */
+export function lackingPoints(config: ModelConfig): readonly LackingPoint[] {
+  const points: LackingPoint[] = [];
+  if (config.positions.kind === 'rotary') {
+    const reason = whyLacking(config, POS_EMBED.name);
+    points.push({ ...POS_EMBED, shape: ['pos', config.d_model], reason });
+  }
+  const lacking = blockPoints(config).filter((point) => point.lacking !== undefined);
+  for (let layer = 0; layer < config.n_layers; layer++) {
+    for (const template of lacking) {
+      const { segment: _, ...point } = inLayer(config, template, layer);
+      points.push({ ...point, reason: whyLacking(config, point.name) });
+    }
+  }
+  return points;
+}
+
 /** The point of a canonical name. Errors: `invalid_argument` for a name that the model lacks, with the reason. */
 export function hookPoint(config: ModelConfig, name: string): HookPoint {
   const parsed = /^blocks\.(0|[1-9]\d{0,3})\.(.+)$/.exec(name);
@@ -98,6 +118,13 @@ function sizeOf(config: ModelConfig, axis: string): number | 'pos' {
   }
 }
 
+const POS_EMBED = {
+  name: 'hook_pos_embed',
+  axes: ['pos', 'd_model'],
+  definition: 'W_pos[pos]',
+  aliases: ['pos_embed.hook_out'],
+} as const;
+
 function embedPoints(config: ModelConfig): readonly HookPoint[] {
   const segment: Segment = { kind: 'embed' };
   const shared = { axes: ['pos', 'd_model'], shape: ['pos', config.d_model] as const, segment };
@@ -108,9 +135,7 @@ function embedPoints(config: ModelConfig): readonly HookPoint[] {
     aliases: ['embed.hook_out'],
   };
   if (config.positions.kind === 'rotary') return [embed];
-  const definition = 'W_pos[pos]';
-  const aliases = ['pos_embed.hook_out'];
-  return [embed, { ...shared, name: 'hook_pos_embed', definition, aliases }];
+  return [embed, { ...shared, ...POS_EMBED }];
 }
 
 function unembedPoints(config: ModelConfig): readonly HookPoint[] {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
 import { readModelConfig } from '../config/read-model-config.ts';
-import { hookPoints } from './catalogue.ts';
+import { hookPoints, lackingPoints } from './catalogue.ts';
 import { resolveHooks } from './resolve-hooks.ts';
 
 const config = (fields: Record<string, unknown>) => readModelConfig('config.json', fields).config;
@@ -94,6 +94,27 @@ for (const [what, model, pattern, words] of REFUSED) {
     );
   });
 }
+
+test('what a model lacks is listed with the reason that a request for it is refused with', () => {
+  for (const model of [gpt2, pythia, qwen3]) {
+    const lacking = lackingPoints(model);
+    const there = new Set(hookPoints(model).map(({ name }) => name));
+    assert.ok(lacking.length > 0, model.family);
+    for (const { name, reason } of lacking) {
+      assert.ok(!there.has(name), name);
+      assert.throws(
+        () => resolveHooks(model, [name]),
+        (error) => error instanceof OperationError && error.message.includes(reason),
+        name,
+      );
+    }
+  }
+  const whole = (model: typeof gpt2) =>
+    [...hookPoints(model), ...lackingPoints(model)]
+      .map(({ name }) => name)
+      .filter((name) => !/\.[1-9]/.test(name));
+  assert.deepEqual(whole(gpt2).sort(), whole(qwen3).sort(), 'one catalogue for all families');
+});
 
 test('a hostile glob costs no more than pattern times text', () => {
   const hostile = `${'*a'.repeat(120)}*b`;
