@@ -125,3 +125,10 @@ test('a type of rotary positions under its older name is the same as under its n
 
   assert.deepEqual(readModelConfig('a', older).config, readModelConfig('a', newer).config);
 });
+
+test('the activation of GPT-NeoX-20B, gelu_fast, is the tanh form under another name', () => {
+  const neox = { model_type: 'gpt_neox', hidden_size: 24, num_attention_heads: 3 };
+  const read = (hidden_act: string) => readModelConfig('a', { ...neox, hidden_act }).config;
+
+  assert.deepEqual(read('gelu_fast'), read('gelu_new'));
+});

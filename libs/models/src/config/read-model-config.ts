@@ -22,6 +22,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   gelu: 'gelu',
   gelu_python: 'gelu',
   gelu_new: 'gelu_tanh',
+  gelu_fast: 'gelu_tanh', // of GPT-NeoX-20B: the same formula, √(2/π) to ten digits
   gelu_pytorch_tanh: 'gelu_tanh',
   relu: 'relu',
   silu: 'silu',

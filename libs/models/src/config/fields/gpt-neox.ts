@@ -16,7 +16,7 @@ export const GPT_NEOX_FIELDS: FieldTable = {
   num_hidden_layers: honoured('n_layers'),
   num_attention_heads: honoured('n_heads'),
   intermediate_size: honoured('d_mlp'),
-  hidden_act: honoured('gelu, gelu_new, gelu_pytorch_tanh, relu or silu'),
+  hidden_act: honoured('gelu, gelu_new (gelu_fast, gelu_pytorch_tanh), relu or silu'),
   max_position_embeddings: honoured('n_ctx'),
   layer_norm_eps: honoured('epsilon of every norm'),
   use_parallel_residual: honoured('whether the MLP reads resid_pre'),

@@ -16,7 +16,7 @@ export const GPT2_FIELDS: FieldTable = {
   n_layer: honoured('n_layers'),
   n_head: honoured('n_heads'),
   n_inner: honoured('d_mlp; null is 4 · d_model'),
-  activation_function: honoured('gelu, gelu_new, gelu_pytorch_tanh, relu or silu'),
+  activation_function: honoured('gelu, gelu_new (gelu_fast, gelu_pytorch_tanh), relu or silu'),
   layer_norm_epsilon: honoured('epsilon of every norm'),
   scale_attn_weights: honoured('attn_scale is √d_head, or 1'),
   scale_attn_by_inverse_layer_idx: honoured('attn_scale grows by layer + 1'),

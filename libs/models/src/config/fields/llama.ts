@@ -18,7 +18,7 @@ export const LLAMA_LIKE_FIELDS: FieldTable = {
   num_attention_heads: honoured('n_heads'),
   num_key_value_heads: honoured('n_key_value_heads; null is n_heads'),
   head_dim: honoured('d_head; null is d_model / n_heads'),
-  hidden_act: honoured('silu, gelu, gelu_new, gelu_pytorch_tanh or relu'),
+  hidden_act: honoured('silu, gelu, gelu_new (gelu_fast, gelu_pytorch_tanh) or relu'),
   max_position_embeddings: honoured('n_ctx'),
   rms_norm_eps: honoured('epsilon of every norm'),
   partial_rotary_factor: refused([null, 1], 'whole heads are turned'),
