@@ -17,7 +17,7 @@ const golden = readSafetensors('real.safetensors', readFileSync(join(GOLDEN, 're
 const header = JSON.parse(golden.header.metadata.get('golden') ?? '{}') as { sha256: string };
 
 async function reasonToSkip(): Promise<string | false> {
-  if (!folder) return 'skipped: HEDDLE_REAL_MODEL is not set';
+  if (!folder) return 'skipped: no model at HEDDLE_REAL_MODEL (not set)';
   const file = join(folder, 'model.safetensors');
   if (!existsSync(file)) return `skipped: no model at ${folder}`;
   const hash = createHash('sha256');
