@@ -1,9 +1,10 @@
 import { assert, present } from '@heddle/core';
+import type { IoiSentence } from '@heddle/interp/tasks';
 import type { Tensor } from '@heddle/tensor';
 import { bindAxes } from '@heddle/tensor';
 import { type Guide, tokenTexts } from './guide.ts';
 import { figure, visible } from './tour-output.ts';
-import { FAMILIAR, type IoiSentence, ioiSentences } from './tour-texts.ts';
+import { FAMILIAR, ioiSentences } from './tour-texts.ts';
 import { wordPositions } from './word-positions.ts';
 
 /** How many heads the table shows. */
@@ -45,7 +46,7 @@ export interface NameMover {
 export async function showAttention(guide: Guide): Promise<AttentionChapter> {
   const { out } = guide;
   out.chapter('b', 'Where the heads look');
-  const prompt = FAMILIAR.text;
+  const { prompt } = FAMILIAR;
   const [patterns = []] = await capturePatterns(guide, [prompt]);
   const tokens = await tokenTexts(guide, prompt);
   const strongest = patterns
@@ -134,7 +135,7 @@ interface Look {
 async function looksAtAnswer(guide: Guide, sentences: readonly IoiSentence[]): Promise<Look[]> {
   const patterns = await capturePatterns(
     guide,
-    sentences.map((s) => s.text),
+    sentences.map((s) => s.prompt),
   );
   const looks = new Map<string, Look>();
   for (const [i, sentence] of sentences.entries()) {
@@ -169,7 +170,7 @@ async function logitDifference(
     ]),
   );
   let total = 0;
-  const prompts = sentences.map(({ text }) => ({ text }));
+  const prompts = sentences.map(({ prompt }) => ({ text: prompt }));
   const interventions = ablation ? [ablation] : [];
   const run = heddle.runItems({ model, prompts, hooks: ['logits'], interventions }, { signal });
   for await (const item of run) {
@@ -195,6 +196,6 @@ async function firstToken(
   return present(tokens[0], `a token of “${text}”`).id;
 }
 
-async function answerPosition(guide: Guide, { text, io }: IoiSentence): Promise<number> {
-  return present(wordPositions(await tokenTexts(guide, text), io)[0], `${io} in “${text}”`);
+async function answerPosition(guide: Guide, { prompt, io }: IoiSentence): Promise<number> {
+  return present(wordPositions(await tokenTexts(guide, prompt), io)[0], `${io} in “${prompt}”`);
 }

@@ -26,11 +26,11 @@ export interface CircuitChapter extends TracedGraph {
 /** (e) Traces what makes the model prefer the indirect object, upstream from the logits. */
 export async function traceCircuit(guide: Guide): Promise<CircuitChapter> {
   const { heddle, out, signal, model } = guide;
-  out.chapter('e', `The circuit behind “${FAMILIAR.text}” → “ ${FAMILIAR.io}”`);
+  out.chapter('e', `The circuit behind “${FAMILIAR.prompt}” → “ ${FAMILIAR.io}”`);
   const { job } = await heddle.circuit.StartTrace(
     {
       model,
-      prompts: [{ text: FAMILIAR.text }],
+      prompts: [{ text: FAMILIAR.prompt }],
       targets: [{ text: ` ${FAMILIAR.io}` }],
       versus: [{ text: ` ${FAMILIAR.s}` }],
       objective: 'OBJECTIVE_LOGIT',

@@ -28,10 +28,10 @@ export async function findSubspace(
   out.chapter('d', `What head ${layer}.${head} reads: the answer against the other name`);
   const contrasts = [];
   for (const sentence of ioiSentences(SENTENCES, 11)) {
-    const tokens = await tokenTexts(guide, sentence.text);
+    const tokens = await tokenTexts(guide, sentence.prompt);
     contrasts.push({
       feature: FEATURE,
-      prompt: { text: sentence.text },
+      prompt: { text: sentence.prompt },
       query: tokens.length - 1,
       positive: [present(wordPositions(tokens, sentence.io)[0], sentence.io)],
       negative: wordPositions(tokens, sentence.s),

@@ -32,7 +32,7 @@ export async function explainScore(
   const query = tokens.length - 1;
   out.chapter('f', `Why head ${layer}.${head} looks where it looks at the end`);
   const { job } = await heddle.attribution.StartWhy(
-    { model, prompt: { text: FAMILIAR.text }, score: { head: { layer, head }, query } },
+    { model, prompt: { text: FAMILIAR.prompt }, score: { head: { layer, head }, query } },
     { signal },
   );
   const { id, summary } = await follow(guide, job);
