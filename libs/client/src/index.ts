@@ -11,6 +11,7 @@ export {
   type WeightReader,
   type WeightStore,
 } from './host-access.ts';
+export { type HostProvenance, hostProvenance, joinProvenance } from './host-provenance.ts';
 export { hasEnded, type Outcome } from './jobs.ts';
 export { IMPORT_TIMEOUT_MS } from './limits.ts';
 export type { AppliedLorsa, CollectedRun, RunItem, StreamOptions } from './tensors.ts';

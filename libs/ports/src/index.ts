@@ -11,6 +11,7 @@ export type {
   RunOptions,
   Step,
 } from './engine.ts';
+export { engineVersions } from './engine-versions.ts';
 export { decodeOutcome, encodeOutcome, type JobArtifact, type JobOutcome } from './job-result.ts';
 export type { Journal, JournalEvent } from './journal.ts';
 export type {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { EngineReport, Init } from '@heddle/ports';
+import { type EngineReport, engineVersions, type Init } from '@heddle/ports';
 import type { RunRequest } from '@heddle/ports/proto/activation';
 import type { Provenance } from '@heddle/ports/proto/common';
 import type { CheckedRun } from './check-run.ts';
@@ -46,15 +46,8 @@ export function provenanceOf(made: Made): Init<Provenance> {
   };
 }
 
-/** The engine says `onnxruntime-node 1.30.0 x64 avx2 avx512f`: name, version, and the machine's instruction set. */
 function versionsOf(report: EngineReport, versions: Readonly<Record<string, string>>) {
-  const [component = 'engine', version = '', ...cpu] = report.version.split(' ');
-  const all = {
-    ...versions,
-    [component]: version,
-    cpu: cpu.join(' '),
-    threads: `${report.threads}`,
-  };
+  const all = { ...versions, ...engineVersions(report) };
   return Object.entries(all).map(([name, text]) => ({ component: name, version: text }));
 }
 

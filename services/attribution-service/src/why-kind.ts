@@ -1,5 +1,5 @@
 import type { JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
-import type { HostAccess } from '@heddle/client';
+import { type HostAccess, hostProvenance } from '@heddle/client';
 import { invalidArgument } from '@heddle/core';
 import { whyLogit, whyScore } from '@heddle/interp/attribution';
 import {
@@ -60,13 +60,7 @@ async function runWhy(deps: WhyDeps, task: Task, context: TaskContext): Promise<
       artifacts: [{ ...artifact, mediaType: 'application/json' }],
     }),
     references: [digest],
-    provenance: {
-      model: info.name,
-      model_digest: info.digest,
-      precision: 'fp64 over a capture in fp32',
-      provider: captured.provenance?.provider ?? '',
-      versions,
-    },
+    provenance: hostProvenance(info, [captured.provenance], versions),
   };
 }
 

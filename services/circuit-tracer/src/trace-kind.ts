@@ -1,5 +1,5 @@
 import type { JobKind, Task, TaskContext, TaskOutput, TaskResult } from '@heddle/actor';
-import type { HostAccess } from '@heddle/client';
+import { type HostAccess, hostProvenance, joinProvenance } from '@heddle/client';
 import { assert, invalidArgument, type Json, present } from '@heddle/core';
 import {
   type BasisOf,
@@ -19,6 +19,7 @@ import {
 } from '@heddle/interp/host';
 import { topk } from '@heddle/linalg';
 import { encodeOutcome, type Metrics } from '@heddle/ports';
+import type { Provenance } from '@heddle/ports/proto/common';
 import {
   type GraphJson,
   graphJson,
@@ -49,7 +50,7 @@ export function traceKind(deps: TraceDeps): JobKind {
     limits: { concurrency: 1 },
     split: (request) => split(request as unknown as TraceRequest),
     run: (task, context) => runTask(deps, task, context),
-    reduce: (task, results, context) => reduce(deps, task, results, context),
+    reduce,
   };
 }
 
@@ -68,6 +69,8 @@ interface Tracing {
   readonly context: TaskContext;
   /** Singular bases of heads, kept from prompt to prompt. */
   basisOf: BasisOf | undefined;
+  /** Of each prompt, in order: what the engine says that its values were made from. */
+  readonly captures: (Provenance | null)[];
 }
 
 async function runTask(deps: TraceDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
@@ -77,19 +80,14 @@ async function runTask(deps: TraceDeps, task: Task, context: TaskContext): Promi
   const info = await deps.hosts.describe(request.model, signal);
   const scope = { layers: info.n_layers, logits: true };
   const host = await deps.hosts.host(info, scope, { signal, pulse: () => context.pulse() });
-  const tracing: Tracing = { deps, request, host, context, basisOf: undefined };
+  const tracing: Tracing = { deps, request, host, context, basisOf: undefined, captures: [] };
   const graphs: GraphJson[] = [];
   for (const [i, item] of traceItems(request, from, to).entries()) {
     graphs.push(await traceOne(tracing, item, from + i));
   }
   return {
     bytes: encoder.encode(JSON.stringify(graphs)),
-    provenance: {
-      model: info.name,
-      model_digest: info.digest,
-      precision: 'fp64 over a capture in fp32',
-      versions: deps.versions,
-    },
+    provenance: hostProvenance(info, tracing.captures, deps.versions),
   };
 }
 
@@ -109,6 +107,7 @@ async function traceOne(tracing: Tracing, item: TraceItem, prompt: number): Prom
   const hooks = hooksOf(host.shape, scope);
   const captured = await deps.hosts.capture(request.model, [tokens], hooks, signal);
   const values = activationsFromHooks(host.shape, scope, tokens, (hook) => captured.value(0, hook));
+  tracing.captures.push(captured.provenance);
   const started = context.clock.monotonic();
   const run = new HostRun(host, values);
   const question = await questionOf(tracing, item, run, position);
@@ -208,7 +207,6 @@ async function questionOf(
 }
 
 async function reduce(
-  deps: TraceDeps,
   task: Task,
   results: readonly TaskResult[],
   context: TaskContext,
@@ -218,7 +216,7 @@ async function reduce(
   for (const { blob } of results) {
     graphs.push(...(JSON.parse(decoder.decode(await context.blobs.read(blob))) as GraphJson[]));
   }
-  const provenance = results[0]?.provenance ?? {};
+  const provenance = joinProvenance(results.map((result) => result.provenance));
   const [only] = graphs;
   const file = graphs.length === 1 ? only : { graphs };
   const bytes = encoder.encode(JSON.stringify({ provenance, ...file }));
@@ -236,6 +234,6 @@ async function reduce(
       artifacts: [{ ...artifact, mediaType: 'application/json' }],
     }),
     references: [digest],
-    provenance: { ...provenance, versions: deps.versions },
+    provenance,
   };
 }

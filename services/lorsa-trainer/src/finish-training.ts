@@ -9,7 +9,7 @@ import {
   type TrainingState,
   weightsOf,
 } from '@heddle/interp/lorsa';
-import { encodeOutcome } from '@heddle/ports';
+import { encodeOutcome, engineVersions } from '@heddle/ports';
 import { writeCheckpoint } from './checkpoint-files.ts';
 import { planEvaluation, sumsOf } from './compute.ts';
 import { digestOf } from './programs.ts';
@@ -57,10 +57,9 @@ export async function finish(
     program_digest: `sha256:${programs.step.digest}`,
     precision: 'fp32',
     provider: engine.provider,
-    threads: engine.threads,
     seed: request.seed,
     init: request.architecture.init,
-    versions: { ...deps.versions, engine: engine.version },
+    versions: { ...deps.versions, ...engineVersions(engine) },
   };
   const files = writeCheckpoint(host, state, provenance);
   const checkpoint = await context.blobs.put(files.weights);

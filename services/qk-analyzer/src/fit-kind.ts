@@ -1,5 +1,5 @@
 import type { JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
-import type { HostAccess } from '@heddle/client';
+import { type HostAccess, hostProvenance } from '@heddle/client';
 import { canonicalJson, invalidArgument } from '@heddle/core';
 import { writeSafetensors } from '@heddle/formats';
 import {
@@ -10,6 +10,7 @@ import {
 } from '@heddle/interp/qk';
 import { encodeOutcome, type Metrics } from '@heddle/ports';
 import type { ModelInfo } from '@heddle/ports/proto/activation';
+import type { Provenance } from '@heddle/ports/proto/common';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { checkSampleBytes, fitHead, fitSummary, fitTensors, type HeadFit } from './compute.ts';
 import type { ContrastJson, FitRequest } from './fit-request.ts';
@@ -42,7 +43,7 @@ async function runFit(deps: FitDeps, task: Task, context: TaskContext): Promise<
   const info = await deps.hosts.describe(request.model, context.signal);
   const heads = checkedHeads(request, info);
   checkSampleBytes(request, heads.length, info.d_head);
-  const { samples, provider } = await captureSamples(deps, request, info, heads, context);
+  const { samples, captures } = await captureSamples(deps, request, info, heads, context);
   const fits: HeadFit[] = [];
   const total = samples.size * heads.length;
   for (const [feature, byHead] of samples) {
@@ -53,13 +54,7 @@ async function runFit(deps: FitDeps, task: Task, context: TaskContext): Promise<
       await context.pulse();
     }
   }
-  const provenance = {
-    model: info.name,
-    model_digest: info.digest,
-    precision: 'fp64 over a capture in fp32',
-    provider,
-    versions: deps.versions,
-  };
+  const provenance = hostProvenance(info, captures, deps.versions);
   const bytes = writeSafetensors(fitTensors(fits), { heddle: canonicalJson(provenance) });
   const { digest } = await context.blobs.put(bytes);
   deps.metrics.add('qk_analyzer_fits_total', fits.length);
@@ -105,7 +100,7 @@ interface PromptLines {
 interface Samples {
   /** By feature; the lists stand in the order of the heads. */
   readonly samples: Map<string, ContrastSample[][]>;
-  readonly provider: string;
+  readonly captures: readonly (Provenance | null)[];
 }
 
 async function captureSamples(
@@ -128,12 +123,12 @@ async function captureSamples(
   const samples = new Map(
     request.contrasts.map(({ feature }) => [feature, heads.map((): ContrastSample[] => [])]),
   );
-  let provider = '';
+  const captures: (Provenance | null)[] = [];
   for (let from = 0; from < prompts.length; from += CAPTURE_PROMPTS) {
     const batch = prompts.slice(from, from + CAPTURE_PROMPTS);
     const ids = batch.map(({ tokens }) => tokens);
     const captured = await hosts.capture(request.model, ids, hooks, signal);
-    provider = captured.provenance?.provider ?? '';
+    captures.push(captured.provenance);
     for (const [i, { lines }] of batch.entries()) {
       const byLayer = new Map<number, QueriesAndKeys>(
         layers.map((layer) => [
@@ -153,7 +148,7 @@ async function captureSamples(
     });
     await context.pulse();
   }
-  return { samples, provider };
+  return { samples, captures };
 }
 
 function collect(

@@ -383,3 +383,34 @@ test('a question that the model cannot answer fails with the field and the limit
   );
   assert.equal(target?.field, 'targets');
 });
+
+test('a result of each method says what it was made from: model, data, programs, engine, instruction set, threads', async () => {
+  const { prompts } = await openGolden('gpt2');
+  const ids = (prompts[1] as (typeof prompts)[number]).tokens;
+  const prompt = { tokens: { ids } };
+  const one = { model: model('gpt2'), prompts: [prompt] };
+  const contrast = { feature: 'f', prompt, query: 2, positive: [0], negative: [1] };
+  const started = [
+    await heddle.attribution.StartWhy({ model: one.model, prompt, logit: {} }),
+    await heddle.circuit.StartTrace(one),
+    await heddle.circuit.StartTrace({ ...one, prompts: [prompt, prompt] }),
+    await heddle.qk.StartFit({ model: one.model, contrasts: [contrast] }),
+  ];
+  const provenances = [];
+  for (const { job } of started) {
+    const view = await jobs.wait(job?.id ?? '');
+    assert.equal(view.status, 'completed', view.error?.message);
+    const { provenance } = await jobs.result(job?.id ?? '');
+    for (const name of ['model_digest', 'data_digest', 'program_digest']) {
+      assert.match(String(provenance[name]), /^sha256:[0-9a-f]{64}$/, name);
+    }
+    const versions = object(provenance['versions']);
+    assert.equal(provenance['provider'], 'cpu', JSON.stringify(provenance));
+    assert.equal(versions['threads'], '1', JSON.stringify(provenance));
+    assert.equal(versions['heddle'], '0');
+    assert.ok(versions['onnxruntime-node'] && versions['cpu'], JSON.stringify(versions));
+    provenances.push(provenance);
+  }
+  const [, trace, twice] = provenances;
+  assert.notEqual(trace?.['data_digest'], twice?.['data_digest'], 'other prompts are other data');
+});
