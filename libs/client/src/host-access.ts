@@ -1,6 +1,6 @@
+import type { LoadedModel, WeightReader } from '@heddle/adapters/hub';
 import { dataLoss, invalidArgument, notFound } from '@heddle/core';
 import { type HostScope, type ProcessedHost, readHost } from '@heddle/interp/host';
-import type { Model } from '@heddle/models';
 import type { Client, Hub, Init, ModelFolder } from '@heddle/ports';
 import type { ActivationService, ModelInfo, RunRequest } from '@heddle/ports/proto/activation';
 import type { Prompt, Provenance, TargetToken } from '@heddle/ports/proto/common';
@@ -16,14 +16,9 @@ export type TargetJson = { readonly text: string } | { readonly id: number };
  * What reads weights from disk: `loadModel` and `openWeights` of the hub's adapter, given by the
  * composition root.
  */
-export interface WeightStore<M extends Model = Model> {
-  load(folder: ModelFolder): Promise<M>;
-  openWeights(folder: ModelFolder, model: M): WeightReader;
-}
-
-export interface WeightReader {
-  read(role: string): Promise<Tensor<'f32'>>;
-  close(): Promise<void>;
+export interface WeightStore {
+  load(folder: ModelFolder): Promise<LoadedModel>;
+  openWeights(folder: ModelFolder, model: LoadedModel): WeightReader;
 }
 
 export interface HostAccessDeps {

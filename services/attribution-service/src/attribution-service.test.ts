@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { JobView } from '@heddle/actor';
 import type { Json } from '@heddle/core';
 import type { CallContext } from '@heddle/ports';
 import type { StartWhyRequest } from '@heddle/ports/proto/attribution';
@@ -19,9 +20,10 @@ const head = { layer: 1, head: 2 };
 async function submitted(changes: Partial<StartWhyRequest>): Promise<[Json, string]> {
   let seen: [Json, string] | undefined;
   const { StartWhy } = attributionHandlers({
-    submit: async (json, key) => {
-      seen = [json, key];
-      return { id: 'job-1' };
+    submit: async (kind, json, options) => {
+      assert.equal(kind, 'attribution.why');
+      seen = [json, options?.key ?? ''];
+      return { id: 'job-1' } as JobView;
     },
   });
   const answer = await StartWhy?.(request(changes), {} as CallContext);

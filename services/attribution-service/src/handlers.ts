@@ -1,18 +1,17 @@
-import type { Json } from '@heddle/core';
+import type { JobRuntime } from '@heddle/actor';
 import type { Handlers } from '@heddle/ports';
 import type { AttributionService } from '@heddle/ports/proto/attribution';
 import { checkedWhy } from './why-request.ts';
 
-export interface HandlerDeps {
-  readonly submit: (request: Json, key: string) => Promise<{ readonly id: string }>;
-}
-
 /** The contract's side: questions checked in, jobs out. */
-export function attributionHandlers({ submit }: HandlerDeps): Handlers<AttributionService> {
+export function attributionHandlers(
+  jobs: Pick<JobRuntime, 'submit'>,
+): Handlers<AttributionService> {
   return {
     async StartWhy(request) {
-      const job = await submit(checkedWhy(request), request.client_key);
-      return { job: { id: job.id } };
+      const key = request.client_key;
+      const { id } = await jobs.submit('attribution.why', checkedWhy(request), { key });
+      return { job: { id } };
     },
   };
 }

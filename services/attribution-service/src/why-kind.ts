@@ -1,5 +1,5 @@
-import type { JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
-import { type HostAccess, hostProvenance } from '@heddle/client';
+import type { Estimate, JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
+import { type HostJobDeps, hostProvenance } from '@heddle/client';
 import { invalidArgument } from '@heddle/core';
 import { whyLogit, whyScore } from '@heddle/interp/attribution';
 import {
@@ -7,29 +7,38 @@ import {
   type CaptureScope,
   HostRun,
   hooksOf,
+  hostBytes,
   requireTwinLength,
+  TWIN_RATE,
+  TWIN_TOKENS_MAX,
 } from '@heddle/interp/host';
-import { encodeOutcome, type Metrics } from '@heddle/ports';
+import { encodeOutcome } from '@heddle/ports';
 import type { ModelInfo } from '@heddle/ports/proto/activation';
 import { logitReport, type Report, scoreReport } from './compute.ts';
 import type { WhyRequest } from './why-request.ts';
 
-export interface WhyDeps {
-  readonly hosts: HostAccess;
-  readonly metrics: Metrics;
-  readonly versions: Readonly<Record<string, string>>;
-}
-
 /** The kind `attribution.why`: one capture, one exact sum. */
-export function whyKind(deps: WhyDeps): JobKind {
+export function whyKind(deps: HostJobDeps): JobKind {
   return {
     kind: 'attribution.why',
+    estimate: (request) => estimate(deps, request as unknown as WhyRequest),
     split: () => [{ input: null }],
     run: (task, context) => runWhy(deps, task, context),
   };
 }
 
-async function runWhy(deps: WhyDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
+/** Folded weights and every head's output at every position. Refuses a head that the model lacks before there is a job. */
+async function estimate({ hosts }: WhyDeps, request: WhyRequest): Promise<Estimate> {
+  const info = await hosts.describe(request.model, new AbortController().signal);
+  const { layers, logits = false } = scopeOf(request, info);
+  const outputs = layers * info.n_heads * TWIN_TOKENS_MAX * info.d_model;
+  return {
+    bytes: hostBytes(info, { layers, logits }) + 8 * outputs,
+    seconds: (4 * outputs * info.d_head) / TWIN_RATE,
+  };
+}
+
+async function runWhy(deps: HostJobDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
   const started = context.clock.monotonic();
   const { hosts, metrics, versions } = deps;
   const request = task.request as unknown as WhyRequest;
@@ -82,7 +91,7 @@ function scopeOf({ question }: WhyRequest, info: ModelInfo): CaptureScope {
 }
 
 async function answer(
-  { hosts }: WhyDeps,
+  { hosts }: HostJobDeps,
   { model, question }: WhyRequest,
   run: HostRun,
   signal: AbortSignal,

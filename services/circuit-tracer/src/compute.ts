@@ -1,3 +1,4 @@
+import type { Estimate } from '@heddle/actor';
 import type { Json } from '@heddle/core';
 import {
   accppSteps,
@@ -8,11 +9,25 @@ import {
   type Trace,
   type TraceEdge,
 } from '@heddle/interp/circuit';
-import type { HostRun } from '@heddle/interp/host';
+import { type HostRun, hostBytes, TWIN_RATE, TWIN_TOKENS_MAX } from '@heddle/interp/host';
 import { toInline } from '@heddle/ports';
+import type { ModelInfo } from '@heddle/ports/proto/activation';
 import { tensor } from '@heddle/tensor';
-import { EDGES_SHOWN } from './limits.ts';
+import { EDGES_SHOWN, NODES_TYPICAL } from './limits.ts';
 import type { TraceRequest } from './trace-request.ts';
+
+/**
+ * Memory: the model's folded weights, and every head's output at every position. Time: each node looks at each of those
+ * outputs. Both for the longest prompts that a trace takes, as texts are not tokenised yet.
+ */
+export function estimateTrace(prompts: number, info: ModelInfo): Estimate {
+  const { n_layers, n_heads, d_model } = info;
+  const outputs = n_layers * n_heads * TWIN_TOKENS_MAX * d_model;
+  return {
+    bytes: hostBytes(info, { layers: n_layers, logits: true }) + 8 * outputs,
+    seconds: (prompts * NODES_TYPICAL * 2 * outputs) / TWIN_RATE,
+  };
+}
 
 /** The trace that a request asks for, in steps. */
 export function traceSteps(

@@ -1,18 +1,15 @@
-import type { Json } from '@heddle/core';
+import type { JobRuntime } from '@heddle/actor';
 import type { Handlers } from '@heddle/ports';
 import type { CircuitService } from '@heddle/ports/proto/circuit';
 import { checkedTrace } from './trace-request.ts';
 
-export interface HandlerDeps {
-  readonly submit: (request: Json, key: string) => Promise<{ readonly id: string }>;
-}
-
 /** The contract's side: traces checked in, jobs out. */
-export function circuitHandlers({ submit }: HandlerDeps): Handlers<CircuitService> {
+export function circuitHandlers(jobs: Pick<JobRuntime, 'submit'>): Handlers<CircuitService> {
   return {
     async StartTrace(request) {
-      const job = await submit(checkedTrace(request), request.client_key);
-      return { job: { id: job.id } };
+      const key = request.client_key;
+      const { id } = await jobs.submit('circuit.trace', checkedTrace(request), { key });
+      return { job: { id } };
     },
   };
 }

@@ -23,3 +23,6 @@ export const EDGES_SHOWN = 10;
  * interventions.
  */
 export const ABLATIONS_PER_RUN = 64;
+
+/** Nodes of a graph at the dynamic threshold, of the size that a model of 100 M parameters has: for estimates. */
+export const NODES_TYPICAL = 100;

@@ -1,5 +1,5 @@
 import type { JobKind, Task, TaskContext, TaskOutput, TaskResult } from '@heddle/actor';
-import { type HostAccess, hostProvenance, joinProvenance } from '@heddle/client';
+import { type HostJobDeps, hostProvenance, joinProvenance } from '@heddle/client';
 import { assert, invalidArgument, type Json, present } from '@heddle/core';
 import {
   type BasisOf,
@@ -18,9 +18,10 @@ import {
   requireTwinLength,
 } from '@heddle/interp/host';
 import { topk } from '@heddle/linalg';
-import { encodeOutcome, type Metrics } from '@heddle/ports';
+import { encodeOutcome } from '@heddle/ports';
 import type { Provenance } from '@heddle/ports/proto/common';
 import {
+  estimateTrace,
   type GraphJson,
   graphJson,
   graphSummary,
@@ -30,12 +31,6 @@ import {
 import { ABLATIONS_PER_RUN, GRAPHS_SHOWN, TASKS_MAX } from './limits.ts';
 import { itemCount, type TraceItem, type TraceRequest, traceItems } from './trace-request.ts';
 
-export interface TraceDeps {
-  readonly hosts: HostAccess;
-  readonly metrics: Metrics;
-  readonly versions: Readonly<Record<string, string>>;
-}
-
 type Range = { readonly from: number; readonly to: number };
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
@@ -44,10 +39,15 @@ const encoder = new TextEncoder();
  * The kind `circuit.trace`: prompts in tasks of equal size, their graphs put together in the order
  * of the prompts.
  */
-export function traceKind(deps: TraceDeps): JobKind {
+export function traceKind(deps: HostJobDeps): JobKind {
   return {
     kind: 'circuit.trace',
     limits: { concurrency: 1 },
+    estimate: async (json) => {
+      const request = json as unknown as TraceRequest;
+      const { signal } = new AbortController();
+      return estimateTrace(itemCount(request), await deps.hosts.describe(request.model, signal));
+    },
     split: (request) => split(request as unknown as TraceRequest),
     run: (task, context) => runTask(deps, task, context),
     reduce,
@@ -63,7 +63,7 @@ function split(request: TraceRequest): { input: Range }[] {
 }
 
 interface Tracing {
-  readonly deps: TraceDeps;
+  readonly deps: HostJobDeps;
   readonly request: TraceRequest;
   readonly host: ProcessedHost;
   readonly context: TaskContext;
@@ -73,7 +73,7 @@ interface Tracing {
   readonly captures: (Provenance | null)[];
 }
 
-async function runTask(deps: TraceDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
+async function runTask(deps: HostJobDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
   const request = task.request as unknown as TraceRequest;
   const { from, to } = task.input as unknown as Range;
   const { signal } = context;

@@ -74,7 +74,7 @@ export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsServic
 
     async Rerun({ id, client_key }) {
       const { kind, request } = await find(id);
-      return answer(jobs.submit(kind, request, client_key === '' ? {} : { key: client_key }));
+      return answer(jobs.submit(kind, request, { key: client_key }));
     },
 
     async CollectGarbage({ dry_run }) {

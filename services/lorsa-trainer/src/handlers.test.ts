@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { JobView } from '@heddle/actor';
 import { OperationError, Rng } from '@heddle/core';
 import { writeLorsaCheckpoint } from '@heddle/formats';
 import { initialiseLevelA, type LorsaLayer, layerToCheckpoint } from '@heddle/interp/lorsa';
@@ -75,9 +76,12 @@ async function setUp() {
     breathe: async () => {},
     sizes: async () => SIZES,
     hub: { open: async () => folderOf(files) },
-    submit: async (request, key) => {
-      submitted.push([request, key]);
-      return { id: 'job-1' };
+    jobs: {
+      submit: async (kind, request, options) => {
+        assert.equal(kind, 'lorsa.train');
+        submitted.push([request, options?.key]);
+        return { id: 'job-1' } as JobView;
+      },
     },
     jobResult: async () => encodeOutcome({ summary: {}, artifacts: [] }),
   });
@@ -245,7 +249,7 @@ test('a result whose blob is a single file with its config inside opens by job i
     breathe: async () => {},
     sizes: async () => SIZES,
     hub: { open: async () => assert.fail('no folder') },
-    submit: async () => ({ id: '' }),
+    jobs: { submit: async () => assert.fail('no job') },
     jobResult: () => blobs.read(result),
   });
   const reply = await own.DescribeCheckpoint?.({ checkpoint: 'job-7' }, call);

@@ -1,3 +1,4 @@
+import type { JobRuntime } from '@heddle/actor';
 import { invalidArgument, OperationError } from '@heddle/core';
 import {
   type CallContext,
@@ -24,7 +25,7 @@ import { asJson, checkedTrain } from './train-request.ts';
 export interface HandlerDeps extends CheckpointSources {
   /** The sizes of the host that a training names; errors as the activation server's. */
   readonly sizes: (model: string, signal: AbortSignal) => Promise<HostSizes>;
-  readonly submit: (request: ReturnType<typeof asJson>, key: string) => Promise<{ id: string }>;
+  readonly jobs: Pick<JobRuntime, 'submit'>;
   readonly metrics: Metrics;
   /** Lets timers and messages run. */
   readonly breathe: () => Promise<void>;
@@ -38,8 +39,9 @@ export function lorsaHandlers(deps: HandlerDeps): Handlers<LorsaService> {
       const host = await deps.sizes(train.model, call.signal);
       requireLayer(host, train.layer);
       settingsFor(train, host); // refuses now what the job would refuse later
-      const job = await deps.submit(asJson(train), request.client_key);
-      return { job: { id: job.id } };
+      const key = request.client_key;
+      const { id } = await deps.jobs.submit('lorsa.train', asJson(train), { key });
+      return { job: { id } };
     },
 
     async DescribeCheckpoint({ checkpoint }) {

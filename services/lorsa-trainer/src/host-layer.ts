@@ -1,25 +1,9 @@
+import type { WeightStore } from '@heddle/client';
 import { invalidArgument, type Json, notFound } from '@heddle/core';
 import { type HostAttention, type RotaryConfig, rotaryOfHost } from '@heddle/interp/lorsa';
 import { attentionRoles, attentionWeights, type Model, weightOf } from '@heddle/models';
-import type { Clients, Hub, ModelFolder } from '@heddle/ports';
+import type { Clients, Hub } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
-
-/** A model whose files were read and checked, as the hub's adapter makes it. */
-export interface LoadedModel extends Model {
-  readonly digest: string;
-}
-
-/** What reads weights from disk; given by the composition root. */
-export interface ModelStore<M extends LoadedModel = LoadedModel> {
-  load(folder: ModelFolder): Promise<M>;
-  openWeights(folder: ModelFolder, model: M): WeightReader;
-}
-
-/** Single weights by role, f32, halves widened exactly. */
-export interface WeightReader {
-  read(role: string): Promise<Tensor<'f32'>>;
-  close(): Promise<void>;
-}
 
 /** The sizes of a host that a Lorsa layer must fit; known before any file is read. */
 export interface HostSizes {
@@ -46,7 +30,7 @@ export interface HostLayer extends HostSizes {
 
 export interface HostDeps {
   readonly hub: Hub;
-  readonly store: ModelStore;
+  readonly store: WeightStore;
   readonly peers: Pick<Clients, 'activation'>;
 }
 
@@ -104,8 +88,8 @@ export async function readHostSizes(
 }
 
 async function readAttention(
-  reader: WeightReader,
-  model: LoadedModel,
+  reader: ReturnType<WeightStore['openWeights']>,
+  model: Model,
   layer: number,
 ): Promise<HostAttention> {
   try {

@@ -1,34 +1,25 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JobKind, JobRuntime } from '@heddle/actor';
-import type { Blobs, Clients, Engine, Hub, Metrics, Service } from '@heddle/ports';
+import type { HostServiceDeps } from '@heddle/client';
+import type { Blobs, Engine, Service } from '@heddle/ports';
 import { remoteActivations } from './activations.ts';
 import { readCorpus } from './corpus.ts';
 import { lorsaHandlers } from './handlers.ts';
-import { type LoadedModel, type ModelStore, readHostLayer, readHostSizes } from './host-layer.ts';
+import { readHostLayer, readHostSizes } from './host-layer.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import { trainKind } from './train-job.ts';
 
-export type { LoadedModel, ModelStore } from './host-layer.ts';
 export { LORSA_METRICS } from './metrics.ts';
 
-export interface LorsaDeps<M extends LoadedModel> {
+export interface LorsaDeps extends HostServiceDeps {
   readonly engine: Engine;
-  readonly hub: Hub;
   readonly blobs: Blobs;
-  readonly metrics: Metrics;
   readonly jobs: Pick<JobRuntime, 'submit' | 'result'>;
-  readonly peers: Pick<Clients, 'activation'>;
-  readonly versions: Readonly<Record<string, string>>;
-  /** `loadModel` and `openWeights` of the hub's adapter. */
-  readonly store: ModelStore<M>;
 }
 
 /** Trains Lorsa layers and runs them. */
-export async function createService<M extends LoadedModel>(
-  deps: LorsaDeps<M>,
-): Promise<Service<JobKind>> {
-  const { engine, hub, blobs, metrics, jobs, peers, versions } = deps;
-  const store = deps.store as unknown as ModelStore;
+export async function createService(deps: LorsaDeps): Promise<Service<JobKind>> {
+  const { engine, hub, blobs, metrics, jobs, peers, versions, store } = deps;
   return {
     name: 'lorsa-trainer',
     handlers: {
@@ -38,7 +29,7 @@ export async function createService<M extends LoadedModel>(
         metrics,
         breathe: () => nextTurn(),
         sizes: (model, signal) => readHostSizes(peers, model, signal),
-        submit: (request, key) => jobs.submit('lorsa.train', request, key === '' ? {} : { key }),
+        jobs,
         jobResult: async (id) => blobs.read((await jobs.result(id)).digest),
       }),
     },

@@ -1,4 +1,6 @@
+import type { Estimate } from '@heddle/actor';
 import { type Json, Rng, resourceExhausted } from '@heddle/core';
+import { TWIN_RATE } from '@heddle/interp/host';
 import {
   type ContrastFit,
   type ContrastSample,
@@ -9,9 +11,10 @@ import {
   type Weighting,
 } from '@heddle/interp/qk';
 import type { Matrix } from '@heddle/linalg';
+import type { ModelInfo } from '@heddle/ports/proto/activation';
 import { type Tensor, tensor } from '@heddle/tensor';
 import type { FitRequest } from './fit-request.ts';
-import { FITS_SHOWN, NULL_SEED, SINGULAR_VALUES_SHOWN } from './limits.ts';
+import { CAPTURE_RATE, FITS_SHOWN, NULL_SEED, SINGULAR_VALUES_SHOWN } from './limits.ts';
 
 export interface HeadFit {
   readonly feature: string;
@@ -24,13 +27,26 @@ export interface HeadFit {
   readonly rankAboveNull: number | null;
 }
 
+const vectorCount = ({ contrasts }: FitRequest): number =>
+  contrasts.reduce((sum, { positive, negative }) => sum + 1 + positive.length + negative.length, 0);
+
+/** Bytes of the queries and keys, and time for them to be captured and for the covariances of all heads. */
+export function estimateFit(
+  request: FitRequest,
+  headCount: number,
+  { d_head, parameters }: Pick<ModelInfo, 'd_head' | 'parameters'>,
+): Estimate {
+  const vectors = vectorCount(request) * headCount;
+  const read = request.contrasts.reduce((sum, { query }) => sum + query + 1, 0);
+  return {
+    bytes: vectors * d_head * Float64Array.BYTES_PER_ELEMENT,
+    seconds: (read * parameters) / CAPTURE_RATE + (vectors * d_head * d_head) / TWIN_RATE,
+  };
+}
+
 /** Refuses what would not fit into memory before anything is captured. */
 export function checkSampleBytes(request: FitRequest, headCount: number, d_head: number): void {
-  const vectors = request.contrasts.reduce(
-    (sum, { positive, negative }) => sum + 1 + positive.length + negative.length,
-    0,
-  );
-  const bytes = vectors * headCount * d_head * Float64Array.BYTES_PER_ELEMENT;
+  const { bytes } = estimateFit(request, headCount, { d_head, parameters: 0 });
   if (bytes <= SAMPLE_BYTES_MAX) return;
   throw resourceExhausted(
     `the fit would hold ${bytes} bytes of queries and keys for ${headCount} heads; at most ${SAMPLE_BYTES_MAX}: name fewer heads or contrasts`,

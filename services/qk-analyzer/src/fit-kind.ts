@@ -1,5 +1,5 @@
-import type { JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
-import { type HostAccess, hostProvenance } from '@heddle/client';
+import type { Estimate, JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
+import { type HostAccess, type HostJobDeps, hostProvenance } from '@heddle/client';
 import { canonicalJson, invalidArgument } from '@heddle/core';
 import { writeSafetensors } from '@heddle/formats';
 import {
@@ -8,19 +8,20 @@ import {
   headSample,
   type QueriesAndKeys,
 } from '@heddle/interp/qk';
-import { encodeOutcome, type Metrics } from '@heddle/ports';
+import { encodeOutcome } from '@heddle/ports';
 import type { ModelInfo } from '@heddle/ports/proto/activation';
 import type { Provenance } from '@heddle/ports/proto/common';
 import { type Tensor, tensor } from '@heddle/tensor';
-import { checkSampleBytes, fitHead, fitSummary, fitTensors, type HeadFit } from './compute.ts';
+import {
+  checkSampleBytes,
+  estimateFit,
+  fitHead,
+  fitSummary,
+  fitTensors,
+  type HeadFit,
+} from './compute.ts';
 import type { ContrastJson, FitRequest } from './fit-request.ts';
 import { CAPTURE_PROMPTS, NULL_FITS_MAX } from './limits.ts';
-
-export interface FitDeps {
-  readonly hosts: HostAccess;
-  readonly metrics: Metrics;
-  readonly versions: Readonly<Record<string, string>>;
-}
 
 type Head = FitRequest['heads'][number];
 
@@ -28,16 +29,25 @@ type Head = FitRequest['heads'][number];
  * The kind `qk.fit`: queries and keys of the contrasts, then one covariance for each feature and
  * head.
  */
-export function fitKind(deps: FitDeps): JobKind {
+export function fitKind(deps: HostJobDeps): JobKind {
   return {
     kind: 'qk.fit',
     limits: { concurrency: 1 },
+    estimate: (request) => estimate(deps, request as unknown as FitRequest),
     split: () => [{ input: null }],
     run: (task, context) => runFit(deps, task, context),
   };
 }
 
-async function runFit(deps: FitDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
+/** Refuses heads that the model lacks, and what would not fit, before there is a job. */
+async function estimate({ hosts }: FitDeps, request: FitRequest): Promise<Estimate> {
+  const info = await hosts.describe(request.model, new AbortController().signal);
+  const { length } = checkedHeads(request, info);
+  checkSampleBytes(request, length, info.d_head);
+  return estimateFit(request, length, info);
+}
+
+async function runFit(deps: HostJobDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
   const started = context.clock.monotonic();
   const request = task.request as unknown as FitRequest;
   const info = await deps.hosts.describe(request.model, context.signal);
@@ -104,7 +114,7 @@ interface Samples {
 }
 
 async function captureSamples(
-  { hosts }: FitDeps,
+  { hosts }: HostJobDeps,
   request: FitRequest,
   info: ModelInfo,
   heads: readonly Head[],

@@ -23,3 +23,6 @@ export const NULL_SEED = 1;
  */
 export const FITS_SHOWN = 1_024;
 export const SINGULAR_VALUES_SHOWN = 16;
+
+/** Multiply-adds a second of the engine on one busy core: what an estimate of a capture's time rests on. */
+export const CAPTURE_RATE = 3e10;

@@ -59,7 +59,7 @@ export interface JobRuntimeOptions {
 }
 
 export interface SubmitOptions {
-  /** The client's name for this request: asked again under it, the same job is meant. */
+  /** The client's name for this request: asked again under it, the same job is meant. Empty is none. */
   readonly key?: string;
   readonly budget?: Partial<Estimate>;
   /** Kept by `gc` whatever the budgets say. */
@@ -155,10 +155,10 @@ export class JobRuntime {
   async submit(kind: string, request: Json, options: SubmitOptions = {}): Promise<JobView> {
     const registered = this.kinds.get(kind);
     if (registered === undefined) throw notFound(`no service here runs jobs of kind '${kind}'`);
-    const key = options.key ?? this.newName();
-    if (key.length === 0 || key.length > JOB_LIMITS.keyCharsMax) {
+    const key = options.key || this.newName();
+    if (key.length > JOB_LIMITS.keyCharsMax) {
       throw invalidArgument(
-        `a client key has 1 to ${JOB_LIMITS.keyCharsMax} characters, not ${key.length}`,
+        `a client key has at most ${JOB_LIMITS.keyCharsMax} characters, not ${key.length}`,
         { field: 'client_key', details: { charsMax: JOB_LIMITS.keyCharsMax } },
       );
     }
