@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { JobRuntime } from '@heddle/actor';
@@ -114,6 +115,11 @@ async function listen(
   }
 }
 
+/** Of the machine, or of the container that this process is in. */
+function memoryBytes(): number {
+  return Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+}
+
 interface Opened {
   readonly log: Log;
   readonly metrics: PromMetrics;
@@ -167,7 +173,8 @@ async function openStores(
     if (standing) process.exit(1);
   };
   const ports = { journal, queue, blobs, clock, log, metrics, events };
-  const jobs = new JobRuntime({ ...ports, versions, onStuck });
+  const budgetMax = { bytes: config.jobBytesMax ?? memoryBytes() };
+  const jobs = new JobRuntime({ ...ports, versions, onStuck, budgetMax });
   const peers = openPeers(`${server.host}:${server.port}`, config.peers);
   const roots = config.modelRoots.length === 0 ? 'any' : [...config.modelRoots, BUNDLED_MODEL];
   const deps: ServiceDeps = {

@@ -7,6 +7,7 @@ test('an empty environment is a laptop: loopback, CPU, one thread, models from a
   assert.equal(config.host, '127.0.0.1');
   assert.deepEqual(config.providers, ['cpu']);
   assert.equal(config.engineThreads, 1);
+  assert.equal(config.jobBytesMax, undefined);
   assert.deepEqual(config.modelRoots, []);
   assert.ok(Object.isFrozen(config));
 });
@@ -15,12 +16,14 @@ test('what is set is read, in its unit', () => {
   const config = readConfig({
     HEDDLE_PROVIDERS: 'cuda,cpu',
     HEDDLE_CACHE_GIB: '2',
+    HEDDLE_JOB_GIB: '3',
     HEDDLE_MODEL_ROOTS: '/models:/more',
     HEDDLE_LOG_LEVEL: 'debug',
     HEDDLE_PEERS: 'activation=10.0.0.1:7411',
   });
   assert.deepEqual(config.providers, ['cuda', 'cpu']);
   assert.equal(config.engineCacheBytes, 2 ** 31);
+  assert.equal(config.jobBytesMax, 3 * 2 ** 30);
   assert.deepEqual(config.modelRoots, ['/models', '/more']);
   assert.equal(config.logLevel, 'debug');
   assert.deepEqual([...config.peers], [['activation', '10.0.0.1:7411']]);

@@ -20,6 +20,8 @@ export interface Config {
   readonly engineCacheBytes: number;
   readonly journalBytesMax: number;
   readonly blobsBytesMax: number;
+  /** Memory that one job may be estimated at; undefined: what this machine has. */
+  readonly jobBytesMax: number | undefined;
   /** Folders that models may lie under; empty: anywhere, as the user of a command line expects. */
   readonly modelRoots: readonly string[];
   /** Where contracts are answered that this process does not answer itself; by default, here. */
@@ -57,6 +59,7 @@ export function readConfig(environment: Environment): Config {
     engineCacheBytes: whole('HEDDLE_CACHE_GIB', 4, 1, 4096) * GIB,
     journalBytesMax: whole('HEDDLE_JOURNAL_GIB', 2, 1, 1024) * GIB,
     blobsBytesMax: whole('HEDDLE_BLOBS_GIB', 50, 1, 65_536) * GIB,
+    jobBytesMax: whole('HEDDLE_JOB_GIB', 0, 1, 65_536) * GIB || undefined,
     modelRoots: (environment['HEDDLE_MODEL_ROOTS'] ?? '').split(':').filter((root) => root !== ''),
     peers: readPeers(environment['HEDDLE_PEERS'] ?? '', problems),
     logLevel: words('HEDDLE_LOG_LEVEL', LOG_LEVELS)?.[0],

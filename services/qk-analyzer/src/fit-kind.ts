@@ -40,7 +40,7 @@ export function fitKind(deps: HostJobDeps): JobKind {
 }
 
 /** Refuses heads that the model lacks, and what would not fit, before there is a job. */
-async function estimate({ hosts }: FitDeps, request: FitRequest): Promise<Estimate> {
+async function estimate({ hosts }: HostJobDeps, request: FitRequest): Promise<Estimate> {
   const info = await hosts.describe(request.model, new AbortController().signal);
   const { length } = checkedHeads(request, info);
   checkSampleBytes(request, length, info.d_head);

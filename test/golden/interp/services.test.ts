@@ -14,7 +14,7 @@ import { OrtEngine } from '@heddle/adapters/ort';
 import { createService as attributionService } from '@heddle/attribution-service';
 import { createService as circuitService } from '@heddle/circuit-tracer';
 import { connect, type Heddle } from '@heddle/client';
-import type { Json } from '@heddle/core';
+import type { Json, OperationError } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
 import { basisCache, localEdit, type TraceEdge, type TraceGraph } from '@heddle/interp/circuit';
 import {
@@ -43,6 +43,8 @@ const clock = systemClock;
 const model = (name: string) => join(GOLDEN, name);
 let engine: OrtEngine;
 let jobs: JobRuntime;
+/** What admission allows; a test lowers it. */
+const jobsBudget = { bytes: Number.POSITIVE_INFINITY };
 let blobs: MemoryBlobs;
 let heddle: Heddle;
 let peers: Heddle;
@@ -65,6 +67,7 @@ before(async () => {
     metrics,
     events: deafEvents,
     versions,
+    budgetMax: jobsBudget,
   });
   const hub = folderHub({ roots: [GOLDEN] });
   const activation = await activationService({
@@ -359,14 +362,11 @@ for (const name of ['gpt2', 'llama3', 'neox-parallel', 'qwen2']) {
 
 test('a question that the model cannot answer fails with the field and the limit', async () => {
   const prompt = { tokens: { ids: [1, 2, 3] } };
-  const head = await failure(
-    await heddle.attribution.StartWhy({
-      prompt,
-      score: { head: { layer: 2, head: 0 }, query: 1 },
-    }),
-  );
-  assert.equal(head?.code, 'invalid_argument');
-  assert.equal(head?.field, 'score.head.layer');
+  const score = { head: { layer: 2, head: 0 }, query: 1 };
+  await assert.rejects(heddle.attribution.StartWhy({ prompt, score }), {
+    code: 'invalid_argument',
+    field: 'score.head.layer',
+  });
   const long = { tokens: { ids: Array.from({ length: 65 }, () => 1) } };
   await assert.rejects(heddle.attribution.StartWhy({ prompt: long, logit: {} }), {
     code: 'resource_exhausted',
@@ -413,4 +413,34 @@ test('a result of each method says what it was made from: model, data, programs,
   }
   const [, trace, twice] = provenances;
   assert.notEqual(trace?.['data_digest'], twice?.['data_digest'], 'other prompts are other data');
+});
+
+test('what would not fit is refused before there is a job, with the estimate; so is a head that is not there', async () => {
+  const prompt = { tokens: { ids: [1, 2, 3] } };
+  const name = model('gpt2');
+  const refused = (error: OperationError) => {
+    assert.equal(error.code, 'resource_exhausted', error.message);
+    assert.equal(error.field, 'budget.bytes');
+    const { bytes, budget } = error.details as { bytes: number; budget: number };
+    assert.ok(bytes > budget && budget === 1000, `${bytes} ${budget}`);
+    return true;
+  };
+  const before = (await jobs.list()).jobs.length;
+  jobsBudget.bytes = 1000;
+  try {
+    await assert.rejects(heddle.circuit.StartTrace({ model: name, prompts: [prompt] }), refused);
+    await assert.rejects(heddle.attribution.StartWhy({ model: name, prompt, logit: {} }), refused);
+    const contrast = { feature: 'f', prompt, query: 2, positive: [0], negative: [1] };
+    const contrasts = new Array(50).fill(contrast);
+    await assert.rejects(heddle.qk.StartFit({ model: name, contrasts }), refused);
+  } finally {
+    jobsBudget.bytes = Number.POSITIVE_INFINITY;
+  }
+  const heads = [{ layer: 99, head: 0 }];
+  const contrasts = [{ feature: 'f', prompt, query: 2, positive: [0], negative: [1] }];
+  await assert.rejects(heddle.qk.StartFit({ model: name, contrasts, heads }), {
+    code: 'invalid_argument',
+    field: 'heads[0]',
+  });
+  assert.equal((await jobs.list()).jobs.length, before);
 });

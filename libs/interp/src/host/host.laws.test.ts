@@ -8,6 +8,7 @@ import {
   FoldedUnembedding,
   HostRun,
   hooksOf,
+  hostBytes,
   ProcessedHost,
   rotated,
   TINY_KINDS,
@@ -186,5 +187,20 @@ test('W W⁺ W = W for the reading weights of every head', () => {
     for (const W of run.host.layer(2).W_Q) {
       near(multiply(multiply(W, pinv(W)), W).data, W.data, 1e-13, kind);
     }
+  }
+});
+
+test('the memory that admission counts is what the processed weights take', () => {
+  for (const { kind, model } of runs) {
+    const host = new ProcessedHost(model);
+    const { n_layers, n_heads, n_key_value_heads, d_model, d_head } = host.shape;
+    let held = 0;
+    for (let layer = 0; layer < n_layers; layer++) {
+      const { W_Q, W_K, W_O } = host.layer(layer);
+      for (const { data } of [...W_Q, ...W_K, ...W_O]) held += data.byteLength;
+    }
+    const stored = 8 * 2 * d_model * d_head * (n_heads + n_key_value_heads);
+    const estimate = hostBytes(host.shape, { layers: n_layers, logits: false });
+    assert.equal(estimate, held + stored, kind);
   }
 });

@@ -6,6 +6,7 @@ export {
   type LayerActivations,
   requireTwinLength,
 } from './host-activations.ts';
+export { hostBytes } from './host-bytes.ts';
 export {
   hostFromModel,
   hostLayerRoles,
@@ -23,7 +24,7 @@ export type {
   Rotary,
   Unembedding,
 } from './host-weights.ts';
-export { PATTERN_TOLERANCE, SUM_TOLERANCE, TWIN_TOKENS_MAX } from './limits.ts';
+export { PATTERN_TOLERANCE, SUM_TOLERANCE, TWIN_RATE, TWIN_TOKENS_MAX } from './limits.ts';
 export { type BeforeNorm, ProcessedHost, type ProcessedLayer } from './processed-host.ts';
 export { type HostScope, readHost } from './read-host.ts';
 export { rotated } from './rotary.ts';

@@ -5,6 +5,9 @@
  */
 export const TWIN_TOKENS_MAX = 64;
 
+/** Multiply-adds a second of plain fp64 loops on one busy core: what an estimate of a twin's time rests on. */
+export const TWIN_RATE = 5e8;
+
 /**
  * How far the attention recomputed in fp64 from the residual stream may be from the captured one.
  * Captures are fp32 and low-precision kernels reach 1e-4; a wrong weight, layout or scale is off by
