@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type LoadedModel, loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
+import { loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { Rng } from '@heddle/core';
 import {
@@ -19,7 +19,7 @@ import {
   stepFeeds,
 } from '@heddle/models';
 import { GraphBuilder } from '@heddle/onnx';
-import type { Plan } from '@heddle/ports';
+import type { LoadedModel, Plan } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
 

@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type LoadedModel, loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
+import { loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { Rng } from '@heddle/core';
 import { buildSegment, padTokens, planForward, stepFeeds } from '@heddle/models';
-import type { Program } from '@heddle/ports';
+import type { LoadedModel, Program } from '@heddle/ports';
 import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
 
 /** The first ones let every pool find its size; the test looks at the 10,000 behind them. */

@@ -1,7 +1,6 @@
-import type { LoadedModel, WeightReader } from '@heddle/adapters/hub';
 import { dataLoss, invalidArgument, notFound } from '@heddle/core';
 import { type HostScope, type ProcessedHost, readHost } from '@heddle/interp/host';
-import type { Client, Hub, Init, ModelFolder } from '@heddle/ports';
+import type { Client, Hub, Init, ModelStore } from '@heddle/ports';
 import type { ActivationService, ModelInfo, RunRequest } from '@heddle/ports/proto/activation';
 import type { Prompt, Provenance, TargetToken } from '@heddle/ports/proto/common';
 import type { Tensor } from '@heddle/tensor';
@@ -12,14 +11,8 @@ export type PromptJson = { readonly text: string } | { readonly tokens: readonly
 export type TokenizeJson = { readonly bos: boolean; readonly no_special: boolean };
 export type TargetJson = { readonly text: string } | { readonly id: number };
 
-/**
- * What reads weights from disk: `loadModel` and `openWeights` of the hub's adapter, given by the
- * composition root.
- */
-export interface WeightStore {
-  load(folder: ModelFolder): Promise<LoadedModel>;
-  openWeights(folder: ModelFolder, model: LoadedModel): WeightReader;
-}
+/** What reads weights from disk. */
+export type WeightStore = Pick<ModelStore, 'load' | 'openWeights'>;
 
 export interface HostAccessDeps {
   readonly activation: Client<ActivationService>;

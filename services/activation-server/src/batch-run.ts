@@ -1,11 +1,10 @@
 import { OperationError, present } from '@heddle/core';
 import { type HookPoint, type PlacedTargets, padTokens, stepFeeds } from '@heddle/models';
-import type { Clock, Engine, Metrics, Outputs, Plan } from '@heddle/ports';
+import type { Clock, Engine, LoadedModel, Metrics, Outputs, Plan } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 import type { CheckedRun } from './check-run.ts';
 import { logitRows, type PromptPlan, replyTensor, zeroReply } from './compute.ts';
 import { forSlots, promptInterventions } from './intervention.ts';
-import type { LoadedModel } from './open-model.ts';
 import type { ProgramCache } from './program-cache.ts';
 import type { BatchRun, Passage } from './scheduler.ts';
 import type { SessionMeter } from './session-meter.ts';

@@ -9,6 +9,7 @@ import {
   planGradient,
   sliceHook,
 } from '@heddle/models';
+import type { LoadedModel } from '@heddle/ports';
 import {
   BYTES_PER_ELEMENT,
   elementCount,
@@ -21,7 +22,6 @@ import { bucketOf } from './actor.ts';
 import { checkRange } from './check-range.ts';
 import type { CheckedRun } from './check-run.ts';
 import { BATCH_BYTES_MAX, RUN_BYTES_MAX } from './limits.ts';
-import type { LoadedModel } from './open-model.ts';
 
 /** What a prompt of a run asks of the model, and what that takes. */
 export interface PromptPlan {

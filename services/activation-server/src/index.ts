@@ -6,6 +6,7 @@ import type {
   Log,
   Metrics,
   ModelFolder,
+  ModelStore,
   Service,
   Tokenizer,
 } from '@heddle/ports';
@@ -13,16 +14,14 @@ import { activationHandlers } from './handlers.ts';
 import { ACTIVATION_METRICS } from './metrics.ts';
 import { ModelNames } from './model-names.ts';
 import { ModelRegistry } from './model-registry.ts';
-import type { ModelStore } from './open-model.ts';
 import { RunService } from './run-service.ts';
 
 export { ACTIVATION_METRICS } from './metrics.ts';
-export type { LoadedModel, ModelStore } from './open-model.ts';
 
 export interface ActivationDeps {
   readonly engine: Engine;
   readonly hub: Hub;
-  readonly store: ModelStore;
+  readonly store: Omit<ModelStore, 'openWeights'>;
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
   /** Names of imported models are the stream `activation.models`. */
   readonly journal: Journal;

@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import { invalidArgument, notFound, OperationError } from '@heddle/core';
-import type { Clock, Hub, ModelFolder, Tokenizer } from '@heddle/ports';
+import type { Clock, Hub, LoadedModel, ModelFolder, ModelStore, Tokenizer } from '@heddle/ports';
 import { MODELS_OPEN_MAX, SOURCE_BYTES_MAX } from './limits.ts';
 import type { ModelNames, NamedModel } from './model-names.ts';
-import type { LoadedModel, ModelReading, ModelStore, OpenModel } from './open-model.ts';
+import type { ModelReading, OpenModel } from './open-model.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -12,7 +12,7 @@ export const BUNDLED_NAME = 'bundled';
 
 export interface RegistryDeps {
   readonly hub: Hub;
-  readonly store: ModelStore;
+  readonly store: Pick<ModelStore, 'config' | 'load'>;
   readonly names: ModelNames;
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
   /** Folder of the bundled model. */

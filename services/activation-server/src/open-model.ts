@@ -1,17 +1,5 @@
-import type { Model, ModelConfig } from '@heddle/models';
-import type { Graph } from '@heddle/onnx';
-import type { ModelFolder, Program, Tokenizer } from '@heddle/ports';
-
-/** A model whose files were read and checked: tables, no weights. What `loadModel` of the hub's adapter makes. */
-export interface LoadedModel extends Model {
-  readonly path: string;
-  /** Hex SHA-256 over config and weights. */
-  readonly digest: string;
-  readonly weightsDirectory: string;
-  readonly weightBytes: number;
-  readonly ignoredFields: readonly string[];
-  readonly hasTokenizer: boolean;
-}
+import type { ModelConfig } from '@heddle/models';
+import type { LoadedModel, Tokenizer } from '@heddle/ports';
 
 /** A model in use, under the name that it was asked for by. */
 export interface OpenModel {
@@ -28,13 +16,4 @@ export interface OpenModel {
 export interface ModelReading {
   readonly model: { readonly config: ModelConfig };
   readonly tokenizer: Tokenizer | undefined;
-}
-
-/** What reads models from disk and makes programs of graphs; given by the composition root. */
-export interface ModelStore {
-  /** Reads config.json alone. */
-  config(folder: ModelFolder): Promise<ModelConfig>;
-  /** Reads and checks every tensor. */
-  load(folder: ModelFolder): Promise<LoadedModel>;
-  program(model: LoadedModel, graph: Graph): Program;
 }

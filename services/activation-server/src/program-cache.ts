@@ -1,7 +1,6 @@
 import { buildSegment, type Segment, type SegmentRequest } from '@heddle/models';
-import type { Program } from '@heddle/ports';
+import type { LoadedModel, ModelStore, Program } from '@heddle/ports';
 import { PROGRAMS_MAX } from './limits.ts';
-import type { LoadedModel, ModelStore } from './open-model.ts';
 
 interface PlanStep {
   readonly segment: Segment;
@@ -11,10 +10,10 @@ interface PlanStep {
 
 /** Encoded graphs by model and structure, the least recently used dropped first: a structure is built once. */
 export class ProgramCache {
-  private readonly store: ModelStore;
+  private readonly store: Pick<ModelStore, 'program'>;
   private readonly programs = new Map<string, Program>();
 
-  constructor(store: ModelStore) {
+  constructor(store: Pick<ModelStore, 'program'>) {
     this.store = store;
   }
 

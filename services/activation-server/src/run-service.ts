@@ -1,5 +1,5 @@
 import { OperationError } from '@heddle/core';
-import type { Clock, Engine, Metrics } from '@heddle/ports';
+import type { Clock, Engine, LoadedModel, Metrics, ModelStore } from '@heddle/ports';
 import {
   batchRunner,
   type PromptPassage,
@@ -15,14 +15,13 @@ import {
   HELD_BYTES_MAX,
   WAITING_PROMPTS_MAX,
 } from './limits.ts';
-import type { LoadedModel, ModelStore } from './open-model.ts';
 import { ProgramCache } from './program-cache.ts';
 import { Scheduler } from './scheduler.ts';
 import { SessionMeter } from './session-meter.ts';
 
 export interface RunDeps {
   readonly engine: Engine;
-  readonly store: ModelStore;
+  readonly store: Pick<ModelStore, 'program'>;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }

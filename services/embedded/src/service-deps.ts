@@ -1,6 +1,4 @@
 import type { JobRuntime } from '@heddle/actor';
-import type { LoadedModel, WeightReader } from '@heddle/adapters/hub';
-import type { Graph } from '@heddle/onnx';
 import type {
   Blobs,
   Clients,
@@ -12,7 +10,7 @@ import type {
   Log,
   Metrics,
   ModelFolder,
-  Program,
+  ModelStore,
   Tokenizer,
 } from '@heddle/ports';
 
@@ -20,14 +18,7 @@ import type {
 export interface ServiceDeps {
   readonly engine: Engine;
   readonly hub: Hub;
-  readonly store: {
-    /** config.json alone. */
-    config(folder: ModelFolder): Promise<LoadedModel['config']>;
-    load(folder: ModelFolder): Promise<LoadedModel>;
-    program(model: LoadedModel, graph: Graph): Program;
-    /** Single weights of a model, for the mathematics that runs on the host. */
-    openWeights(folder: ModelFolder, model: LoadedModel): WeightReader;
-  };
+  readonly store: ModelStore;
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
   readonly blobs: Blobs;
   readonly journal: Journal;

@@ -2,7 +2,7 @@ import type { WeightStore } from '@heddle/client';
 import { invalidArgument, type Json, notFound } from '@heddle/core';
 import { type HostAttention, type RotaryConfig, rotaryOfHost } from '@heddle/interp/lorsa';
 import { attentionRoles, attentionWeights, type Model, weightOf } from '@heddle/models';
-import type { Clients, Hub } from '@heddle/ports';
+import type { Clients, Hub, WeightReader } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 
 /** The sizes of a host that a Lorsa layer must fit; known before any file is read. */
@@ -88,7 +88,7 @@ export async function readHostSizes(
 }
 
 async function readAttention(
-  reader: ReturnType<WeightStore['openWeights']>,
+  reader: WeightReader,
   model: Model,
   layer: number,
 ): Promise<HostAttention> {

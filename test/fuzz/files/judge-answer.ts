@@ -1,4 +1,3 @@
-import type { LoadedModel } from '@heddle/adapters/hub';
 import { Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
 import {
@@ -9,7 +8,7 @@ import {
   planForward,
   widen,
 } from '@heddle/models';
-import type { Engine } from '@heddle/ports';
+import type { Engine, LoadedModel } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { difference, interpretPlan, runPlan } from '../../golden/models/golden-model.ts';
 

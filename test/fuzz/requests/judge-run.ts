@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type LoadedModel, loadModel, openModelFolder } from '@heddle/adapters/hub';
+import { loadModel, openModelFolder } from '@heddle/adapters/hub';
 import {
   hookPoint,
   type Intervention,
@@ -9,7 +9,7 @@ import {
   resolveHooks,
   sliceHook,
 } from '@heddle/models';
-import { fromInline, TensorCollector } from '@heddle/ports';
+import { fromInline, type LoadedModel, TensorCollector } from '@heddle/ports';
 import type {
   Intervention as InterventionMessage,
   RunRequest,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type LoadedModel, loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
+import { loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
 import { parseSafetensorsHeader, readSafetensors } from '@heddle/formats';
 import {
   buildSegment,
@@ -10,7 +10,7 @@ import {
   stepFeeds,
 } from '@heddle/models';
 import { interpret } from '@heddle/onnx';
-import type { Engine, Plan, Step } from '@heddle/ports';
+import type { Engine, LoadedModel, Plan, Step } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 
 export const GOLDEN = import.meta.dirname;

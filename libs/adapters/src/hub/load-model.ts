@@ -9,31 +9,13 @@ import {
   bindWeights,
   checkShardIndex,
   JSON_CHARS_MAX,
-  type Model,
   type ModelConfig,
   readModelConfig,
   readShardIndex,
   type StoredWeight,
 } from '@heddle/models';
-import type { ModelFolder } from '@heddle/ports';
+import type { LoadedModel, ModelFolder } from '@heddle/ports';
 import { scanWeights } from './scan-weights.ts';
-
-/** A model that was read whole once: every weight finite, every byte in the digest. */
-export interface LoadedModel extends Model {
-  readonly path: string;
-  /** SHA-256, hex, over config.json and the weight files: equal digests compute the same. */
-  readonly digest: string;
-  /** Real folder of the weight files, for ONNX external data; locations name files of it. */
-  readonly weightsDirectory: string;
-  /** Bytes of the weights as they lie in the files. */
-  readonly weightBytes: number;
-  /** Fields of config.json that nothing reads, and tensors that nothing reads. */
-  readonly ignoredFields: readonly string[];
-  readonly ignoredTensors: readonly string[];
-  readonly hasTokenizer: boolean;
-  /** Name in the folder of each file that locations name. */
-  readonly fileNames: ReadonlyMap<string, string>;
-}
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';

@@ -1,15 +1,7 @@
 import { invalidArgument } from '@heddle/core';
 import { type StoredWeight, weightOf, widen } from '@heddle/models';
-import type { ModelFolder, RandomAccessFile } from '@heddle/ports';
-import { fromBytes, type Tensor } from '@heddle/tensor';
-import type { LoadedModel } from './load-model.ts';
-
-/** Reads single weights of a model on the host, as f32. */
-export interface WeightReader {
-  /** By role (`blocks.0.attn.O.W`), as it lies in the file. */
-  read(role: string): Promise<Tensor<'f32'>>;
-  close(): Promise<void>;
-}
+import type { LoadedModel, ModelFolder, RandomAccessFile, WeightReader } from '@heddle/ports';
+import { fromBytes } from '@heddle/tensor';
 
 export function openWeights(folder: ModelFolder, model: LoadedModel): WeightReader {
   const files = new Map<string, Promise<RandomAccessFile>>();

@@ -1,4 +1,4 @@
-import { type LoadedModel, loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
+import { loadModel, openModelFolder, programOf } from '@heddle/adapters/hub';
 import { assert, present } from '@heddle/core';
 import {
   buildSegment,
@@ -8,7 +8,7 @@ import {
   planForward,
   stepFeeds,
 } from '@heddle/models';
-import type { Engine, Program } from '@heddle/ports';
+import type { Engine, LoadedModel, Program } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 
 export interface ForwardOptions {
