@@ -137,6 +137,8 @@ export class JobRuntime {
       this.collectRepeatedly(signal),
     ];
     await this.reconciler.pass();
+    // A number for people must not keep the work from starting.
+    await this.reconciler.gauge().catch(() => undefined);
     for (const { kind, limits } of this.kinds.values()) this.workers.start(kind, limits);
   }
 
@@ -296,6 +298,7 @@ export class JobRuntime {
       }
     }
     const { waiting } = await this.options.queue.depth(queueOf(kind.kind));
+    this.meters.gauge('jobs_queue_messages', kind.kind, waiting, { state: 'waiting' });
     if (waiting < limits.queuedMax) return;
     this.meters.count('jobs_refused_total', kind.kind, { reason: 'queue' });
     throw resourceExhausted(`${waiting} tasks of ${kind.kind} wait already: try again later`, {

@@ -57,7 +57,8 @@ export class Reconciler {
     }
   }
 
-  private async gauge(): Promise<void> {
+  /** What waits and what is worked on, by kind. */
+  async gauge(): Promise<void> {
     const { queue, meters, kinds } = this.options;
     for (const kind of kinds()) {
       const { waiting, working } = await queue.depth(queueOf(kind));

@@ -283,3 +283,48 @@ test('a request that is no message of its type is invalid_argument, and the serv
     assert.equal((await clients.jobs.Get({})).job?.id, 'j');
   });
 });
+
+/** HealthCheckRequest { string service = 1 } → HealthCheckResponse { ServingStatus status = 1 }: 1 SERVING, 2 NOT_SERVING. */
+function healthOf(port: number): (service: string) => Promise<number | string> {
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+  const encode = (service: string) =>
+    Buffer.from(service === '' ? [] : [10, service.length, ...Buffer.from(service)]);
+  return (service) =>
+    new Promise((resolve) => {
+      client.makeUnaryRequest(
+        '/grpc.health.v1.Health/Check',
+        encode,
+        (bytes) => bytes[1] ?? 0,
+        service,
+        (error: ServiceError | null, serving?: number) =>
+          resolve(error ? (status[error.code] ?? '') : (serving ?? 0)),
+      );
+    });
+}
+
+test('health says which contracts are served, when the process is ready, and that it drains', async () => {
+  const begun = Promise.withResolvers<void>();
+  const finish = Promise.withResolvers<void>();
+  const ListModels = async () => {
+    begun.resolve();
+    await finish.promise;
+    return { models: [] };
+  };
+  await withServer({ activation: { ListModels } }, async (channel, server) => {
+    const health = healthOf(server.port);
+    assert.equal(await health('heddle.activation.v1.ActivationService'), 1);
+    assert.equal(await health('heddle.lorsa.v1.LorsaService'), 'NOT_FOUND');
+    assert.equal(await health(''), 2, 'not before all of it stands');
+    server.ready();
+    assert.equal(await health(''), 1);
+
+    const open = channel.clients.activation.ListModels({});
+    await begun.promise;
+    const closed = server.close(5000);
+    assert.equal(await health(''), 2, 'a load balancer is told while calls still finish');
+    assert.equal(await health('heddle.activation.v1.ActivationService'), 2);
+    finish.resolve();
+    assert.deepEqual((await open).models, []);
+    await closed;
+  });
+});
