@@ -43,4 +43,5 @@ export {
 } from './runtime/job-runtime.ts';
 export type { JobView, ViewStatus } from './runtime/job-view.ts';
 export { jobMetrics } from './runtime/metrics.ts';
+export { type JobFile, outcomeWithFiles } from './runtime/outcome-with-files.ts';
 export type { StopReport } from './runtime/workers.ts';

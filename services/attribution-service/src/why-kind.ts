@@ -1,4 +1,11 @@
-import type { Estimate, JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
+import {
+  type Estimate,
+  type JobKind,
+  outcomeWithFiles,
+  type Task,
+  type TaskContext,
+  type TaskOutput,
+} from '@heddle/actor';
 import { type HostJobDeps, hostProvenance } from '@heddle/client';
 import { invalidArgument } from '@heddle/core';
 import { whyLogit, whyScore } from '@heddle/interp/attribution';
@@ -12,7 +19,6 @@ import {
   TWIN_RATE,
   TWIN_TOKENS_MAX,
 } from '@heddle/interp/host';
-import { encodeOutcome } from '@heddle/ports';
 import type { ModelInfo } from '@heddle/ports/proto/activation';
 import { logitReport, type Report, scoreReport } from './compute.ts';
 import type { WhyRequest } from './why-request.ts';
@@ -55,22 +61,17 @@ async function runWhy(deps: HostJobDeps, task: Task, context: TaskContext): Prom
   const report = await answer(deps, request, new HostRun(host, values), signal);
   metrics.add('attribution_service_sums_total', 1, { outcome: report.holds ? 'holds' : 'fails' });
   const named = { model: info.name, model_digest: info.digest, tokens: [...tokens] };
-  const bytes = new TextEncoder().encode(JSON.stringify({ ...named, ...(report.all as object) }));
-  const { digest } = await context.blobs.put(bytes);
+  const content = new TextEncoder().encode(JSON.stringify({ ...named, ...(report.all as object) }));
   metrics.observe(
     'attribution_service_attribution_seconds',
     (context.clock.monotonic() - started) / 1000,
     { question: request.question.kind },
   );
-  const artifact = { name: 'sources.json', digest, bytes: bytes.byteLength };
-  return {
-    bytes: encodeOutcome({
-      summary: { ...named, ...report.summary },
-      artifacts: [{ ...artifact, mediaType: 'application/json' }],
-    }),
-    references: [digest],
+  return outcomeWithFiles(context.blobs, {
+    summary: { ...named, ...report.summary },
+    files: [{ name: 'sources.json', mediaType: 'application/json', content }],
     provenance: hostProvenance(info, [captured.provenance], versions),
-  };
+  });
 }
 
 /** What the question reads, after the head is known to exist. */

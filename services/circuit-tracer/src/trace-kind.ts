@@ -1,4 +1,11 @@
-import type { JobKind, Task, TaskContext, TaskOutput, TaskResult } from '@heddle/actor';
+import {
+  type JobKind,
+  outcomeWithFiles,
+  type Task,
+  type TaskContext,
+  type TaskOutput,
+  type TaskResult,
+} from '@heddle/actor';
 import { type HostJobDeps, hostProvenance, joinProvenance } from '@heddle/client';
 import { assert, invalidArgument, type Json, present } from '@heddle/core';
 import {
@@ -18,7 +25,6 @@ import {
   requireTwinLength,
 } from '@heddle/interp/host';
 import { topk } from '@heddle/linalg';
-import { encodeOutcome } from '@heddle/ports';
 import type { Provenance } from '@heddle/ports/proto/common';
 import {
   estimateTrace,
@@ -219,21 +225,13 @@ async function reduce(
   const provenance = joinProvenance(results.map((result) => result.provenance));
   const [only] = graphs;
   const file = graphs.length === 1 ? only : { graphs };
-  const bytes = encoder.encode(JSON.stringify({ provenance, ...file }));
-  const { digest } = await context.blobs.put(bytes);
+  const content = encoder.encode(JSON.stringify({ provenance, ...file }));
   const summary: Record<string, Json> = {
     model: provenance['model'] ?? request.model,
     method: request.method,
     count: graphs.length,
     graphs: graphs.slice(0, GRAPHS_SHOWN).map((graph) => graphSummary(graph) as unknown as Json),
   };
-  const artifact = { name: 'graph.json', digest, bytes: bytes.byteLength };
-  return {
-    bytes: encodeOutcome({
-      summary,
-      artifacts: [{ ...artifact, mediaType: 'application/json' }],
-    }),
-    references: [digest],
-    provenance,
-  };
+  const files = [{ name: 'graph.json', mediaType: 'application/json', content }] as const;
+  return outcomeWithFiles(context.blobs, { summary, files, provenance });
 }

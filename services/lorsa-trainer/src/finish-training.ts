@@ -1,4 +1,4 @@
-import type { TaskOutput } from '@heddle/actor';
+import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
 import { type Json, OperationError } from '@heddle/core';
 import {
   addSums,
@@ -9,7 +9,7 @@ import {
   type TrainingState,
   weightsOf,
 } from '@heddle/interp/lorsa';
-import { encodeOutcome, engineVersions } from '@heddle/ports';
+import { engineVersions } from '@heddle/ports';
 import { writeCheckpoint } from './checkpoint-files.ts';
 import { planEvaluation, sumsOf } from './compute.ts';
 import { digestOf } from './programs.ts';
@@ -62,8 +62,6 @@ export async function finish(
     versions: { ...deps.versions, ...engineVersions(engine) },
   };
   const files = writeCheckpoint(host, state, provenance);
-  const checkpoint = await context.blobs.put(files.weights);
-  const config = await context.blobs.put(new TextEncoder().encode(files.configText));
   const summary = {
     model: request.model,
     layer: request.layer,
@@ -80,23 +78,20 @@ export async function finish(
     seconds: run.seconds,
     seconds_per_step: run.seconds / Math.max(1, run.steps),
   };
-  const artifacts = [
-    {
-      name: 'checkpoint.safetensors',
-      digest: checkpoint.digest,
-      bytes: checkpoint.bytes,
-      mediaType: 'application/x-safetensors' as const,
-    },
-    {
-      name: 'config.json',
-      digest: config.digest,
-      bytes: config.bytes,
-      mediaType: 'application/json' as const,
-    },
-  ];
-  return {
-    bytes: encodeOutcome({ summary, artifacts }),
-    references: [checkpoint.digest, config.digest],
+  return outcomeWithFiles(context.blobs, {
+    summary,
+    files: [
+      {
+        name: 'checkpoint.safetensors',
+        mediaType: 'application/x-safetensors',
+        content: files.weights,
+      },
+      {
+        name: 'config.json',
+        mediaType: 'application/json',
+        content: new TextEncoder().encode(files.configText),
+      },
+    ],
     provenance,
-  };
+  });
 }

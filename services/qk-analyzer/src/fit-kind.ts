@@ -1,4 +1,11 @@
-import type { Estimate, JobKind, Task, TaskContext, TaskOutput } from '@heddle/actor';
+import {
+  type Estimate,
+  type JobKind,
+  outcomeWithFiles,
+  type Task,
+  type TaskContext,
+  type TaskOutput,
+} from '@heddle/actor';
 import { type HostAccess, type HostJobDeps, hostProvenance } from '@heddle/client';
 import { canonicalJson, invalidArgument } from '@heddle/core';
 import { writeSafetensors } from '@heddle/formats';
@@ -8,7 +15,6 @@ import {
   headSample,
   type QueriesAndKeys,
 } from '@heddle/interp/qk';
-import { encodeOutcome } from '@heddle/ports';
 import type { ModelInfo } from '@heddle/ports/proto/activation';
 import type { Provenance } from '@heddle/ports/proto/common';
 import { type Tensor, tensor } from '@heddle/tensor';
@@ -65,25 +71,20 @@ async function runFit(deps: HostJobDeps, task: Task, context: TaskContext): Prom
     }
   }
   const provenance = hostProvenance(info, captures, deps.versions);
-  const bytes = writeSafetensors(fitTensors(fits), { heddle: canonicalJson(provenance) });
-  const { digest } = await context.blobs.put(bytes);
+  const content = writeSafetensors(fitTensors(fits), { heddle: canonicalJson(provenance) });
   deps.metrics.add('qk_analyzer_fits_total', fits.length);
   const seconds = (context.clock.monotonic() - started) / 1000;
   deps.metrics.observe('qk_analyzer_fit_seconds', seconds);
-  const artifact = { name: 'qk.safetensors', digest, bytes: bytes.byteLength };
-  return {
-    bytes: encodeOutcome({
-      summary: {
-        model: info.name,
-        weighting: request.weighting,
-        count: fits.length,
-        features: fitSummary(fits),
-      },
-      artifacts: [{ ...artifact, mediaType: 'application/x-safetensors' }],
-    }),
-    references: [digest],
+  return outcomeWithFiles(context.blobs, {
+    summary: {
+      model: info.name,
+      weighting: request.weighting,
+      count: fits.length,
+      features: fitSummary(fits),
+    },
+    files: [{ name: 'qk.safetensors', mediaType: 'application/x-safetensors', content }],
     provenance,
-  };
+  });
 }
 
 function checkedHeads({ heads }: FitRequest, info: ModelInfo): readonly Head[] {

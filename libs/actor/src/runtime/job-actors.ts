@@ -8,6 +8,7 @@ import type { JobMessage, JobReply } from '../job/messages.ts';
 import { isSettled, type JobState } from '../job/state.ts';
 import { encodeTask, queueOf } from '../job/task-message.ts';
 import { JOB_LIMITS } from '../limits.ts';
+import { Listeners } from './listeners.ts';
 import type { JobMeters } from './metrics.ts';
 
 export interface JobActorsOptions {
@@ -24,13 +25,11 @@ export interface Told {
   readonly reply: JobReply;
 }
 
-type Listener = (state: JobState) => void;
-
 /** Jobs as actors, with their effects done: append first, then queue and blobs; what gets lost there comes again. */
 export class JobActors {
   private readonly options: JobActorsOptions;
   private readonly host: ActorHost<JobState, JobEvent, JobMessage, CommittedEffect>;
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly listeners = new Listeners<[JobState]>();
 
   constructor(options: JobActorsOptions) {
     this.options = options;
@@ -48,7 +47,7 @@ export class JobActors {
   /** Decides, commits, does. Errors: the journal's; a refusal is a reply. */
   async tell(job: string, message: JobMessage): Promise<Told> {
     const decided = await this.host.tell(job, message);
-    for (const listener of this.listeners.get(job) ?? []) listener(decided.state);
+    this.listeners.tell(job, decided.state);
     this.meter(decided);
     const effects = decided.effects.filter((effect) => effect.type !== 'reply');
     const pushes = decided.retried ? effectsOf(decided.state) : effects.filter(isPush);
@@ -67,14 +66,8 @@ export class JobActors {
   }
 
   /** Hears of decisions made in this process; those of others show in the journal. */
-  onChange(job: string, listener: Listener): () => void {
-    const known = this.listeners.get(job) ?? new Set();
-    known.add(listener);
-    this.listeners.set(job, known);
-    return () => {
-      known.delete(listener);
-      if (known.size === 0) this.listeners.delete(job);
-    };
+  onChange(job: string, listener: (state: JobState) => void): () => void {
+    return this.listeners.add(job, listener);
   }
 
   /** Puts what this job waits for on the queue once more; keys make that harmless. */

@@ -1,6 +1,7 @@
 import type { Events } from '@heddle/ports';
 import { JOB_LIMITS } from '../limits.ts';
 import type { Progress } from './job-kind.ts';
+import { Listeners } from './listeners.ts';
 
 const PREFIX = 'jobs.v1.task.progressed.';
 
@@ -8,12 +9,10 @@ export function progressSubject(job: string): string {
   return `${PREFIX}${job}`;
 }
 
-type Listener = () => void;
-
 /** The last that was heard of each running job. */
 export class ProgressBook {
   private readonly last = new Map<string, Progress>();
-  private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly listeners = new Listeners<[]>();
 
   /** Listens until the signal. */
   async listen(events: Events, signal: AbortSignal): Promise<void> {
@@ -27,7 +26,7 @@ export class ProgressBook {
         const [oldest] = this.last.keys();
         if (oldest !== undefined) this.last.delete(oldest);
       }
-      for (const listener of this.listeners.get(job) ?? []) listener();
+      this.listeners.tell(job);
     }
   }
 
@@ -35,13 +34,7 @@ export class ProgressBook {
     return this.last.get(job);
   }
 
-  onChange(job: string, listener: Listener): () => void {
-    const known = this.listeners.get(job) ?? new Set();
-    known.add(listener);
-    this.listeners.set(job, known);
-    return () => {
-      known.delete(listener);
-      if (known.size === 0) this.listeners.delete(job);
-    };
+  onChange(job: string, listener: () => void): () => void {
+    return this.listeners.add(job, listener);
   }
 }
