@@ -116,7 +116,7 @@ export interface TargetToken {
 
 /** What a result was made from: enough to make it again. */
 export interface Provenance {
-  /** `sha256:` and 64 hex digits over config, weights and tokenizer. Empty: no model took part. */
+  /** `sha256:` and 64 hex digits over config.json and the weight files; token ids stand in the results themselves. Empty: no model took part. */
   readonly model_digest: string;
   readonly data_digest: string;
   readonly program_digest: string;
@@ -124,7 +124,7 @@ export interface Provenance {
   readonly precision: string;
   /** `cpu`, `cuda`, `webgpu`, or `interpreter`. */
   readonly provider: string;
-  /** Of `heddle`, `onnxruntime-node`, `node`, and `cpu` (its instruction set). */
+  /** Of `heddle`, `onnxruntime-node`, `node`; `cpu` is its instruction set, `threads` those of the engine. */
   readonly versions: readonly ComponentVersion[];
   readonly seed?: number;
   /** The method that was called: `heddle.activation.v1.ActivationService/Run`. */
