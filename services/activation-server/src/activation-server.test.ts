@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '@heddle/adapters/clock';
@@ -493,34 +492,4 @@ test('what is recorded is what the catalogue says', async () => {
   const recorded = await metrics.text();
   const silent = ACTIVATION_METRICS.filter(({ name }) => !recorded.includes(name));
   assert.deepEqual(silent, []);
-});
-
-test('text and hook points are answered without a look at the weights', async () => {
-  const path = join(folder.path, 'weightless');
-  await writeRandomModel(path, gpt2Config(SIZES), 1);
-  await rm(join(path, 'model.safetensors'));
-  const prompt = { id: '', tokens: { ids: [1, 2] } };
-
-  const { tokens = [] } =
-    (await activation.Tokenize?.({ model: path, prompt, options: null }, call())) ?? {};
-  const { hooks = [] } = (await activation.ListHooks?.({ model: path }, call())) ?? {};
-
-  assert.deepEqual(
-    tokens.map(({ id }) => id),
-    [1, 2],
-  );
-  const point = (name: string) => hooks.find((hook) => hook.name === name);
-  assert.deepEqual(point('blocks.11.attn.hook_z')?.available, true);
-  assert.deepEqual(point('blocks.11.attn.hook_rot_q')?.available, false);
-  assert.match(point('blocks.11.attn.hook_rot_q')?.reason ?? '', /position embedding/);
-  await refuses(
-    { model: path, prompts: [prompt], hooks: ['logits'] },
-    'not_found',
-    'model',
-    /safetensors/,
-  );
-  await assert.rejects(
-    async () => activation.Tokenize?.({ model: 'nobody', prompt, options: null }, call()),
-    { code: 'not_found', field: 'model' },
-  );
 });
