@@ -37,7 +37,6 @@ export {
   type JobResult,
   JobRuntime,
   type JobRuntimeOptions,
-  jobId,
   type ListOptions,
   type SubmitOptions,
 } from './runtime/job-runtime.ts';

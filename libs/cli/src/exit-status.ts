@@ -2,10 +2,10 @@ import { type Code, OperationError } from '@heddle/core';
 
 export const DONE = 0;
 export const FAILED = 1;
-export const WRONG_USAGE = 2;
+const WRONG_USAGE = 2;
 export const REFUSED = 3;
 /** 128 + SIGINT. */
-export const INTERRUPTED = 130;
+const INTERRUPTED = 130;
 
 /** What a different command line would have avoided, as far as the command line alone can tell. */
 export class UsageError extends Error {

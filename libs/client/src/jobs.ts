@@ -12,7 +12,7 @@ const ENDED: ReadonlySet<JobState> = new Set([
   'JOB_STATE_CANCELLED',
 ]);
 
-export const hasEnded = (job: Job): boolean => ENDED.has(job.state);
+const hasEnded = (job: Job): boolean => ENDED.has(job.state);
 
 /** The job now and after every change, until it has ended; goes on by itself when the stream breaks. */
 export async function* watchJob(

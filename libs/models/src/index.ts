@@ -6,8 +6,6 @@ export {
   estimateForward,
   type ForwardEstimate,
   type ForwardSizes,
-  hookBytes,
-  segmentWeightBytes,
 } from './forward/estimate-forward.ts';
 export {
   type BatchSizes,
@@ -23,12 +21,10 @@ export {
 } from './forward/plan-forward.ts';
 export { sliceHook } from './forward/slice-hook.ts';
 export {
-  checkTokens,
   type ForwardInputs,
   padTokens,
   rotaryTables,
   type StepFeed,
-  segmentFeeds,
   stepFeeds,
 } from './forward/step-feeds.ts';
 export { logitGradient, type PlacedTargets } from './gradient/gradient-feeds.ts';

@@ -41,9 +41,7 @@ export type {
 export type { Clients, ContractHandlers, ContractName, Contracts, Service } from './service.ts';
 export {
   CHUNK_BYTES,
-  CHUNK_BYTES_MAX,
   dtypeOf,
-  elementType,
   fromInline,
   type LabelledTensor,
   TensorCollector,

@@ -12,8 +12,6 @@ import type { ElementType, InlineTensor, TensorChunk, TensorHeader } from './pro
 
 /** 256 KiB: the fastest chunk measured over gRPC, and small enough that a stream never holds much. */
 export const CHUNK_BYTES = 256 * 1024;
-/** What a receiver takes in one chunk. */
-export const CHUNK_BYTES_MAX = 1024 * 1024;
 /** More axes than any tensor of ours has. */
 const AXES_MAX = 8;
 
@@ -33,7 +31,7 @@ const DTYPES = new Map(
   Object.entries(ELEMENT_TYPES).map(([dtype, type]) => [type, dtype as DType]),
 );
 
-export function elementType(dtype: DType): ElementType {
+function elementType(dtype: DType): ElementType {
   assert(dtype !== 'bf16', 'bf16 does not cross the wire: widen it');
   return ELEMENT_TYPES[dtype];
 }

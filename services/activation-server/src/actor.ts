@@ -55,7 +55,7 @@ function start(state: State): Step {
 }
 
 /** The oldest prompt and, in order, what may share a batch with it: the same key, about its length, within the limits. */
-export function chooseBatch(waiting: readonly Waiting[], limits: Limits): readonly Waiting[] {
+function chooseBatch(waiting: readonly Waiting[], limits: Limits): readonly Waiting[] {
   const oldest = present(waiting[0], 'the oldest prompt');
   const batch: Waiting[] = [];
   let longest = 0;

@@ -8,7 +8,7 @@ import type { ModelReading, OpenModel } from './open-model.ts';
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** The bundled model's name, there without an import. */
-export const BUNDLED_NAME = 'bundled';
+const BUNDLED_NAME = 'bundled';
 
 export interface RegistryDeps {
   readonly hub: Hub;

@@ -3,7 +3,7 @@ import type { Prompt } from '@heddle/ports/proto/common';
 import type { StartTrainRequest } from '@heddle/ports/proto/lorsa';
 import { BATCH_MAX, CONTEXT_MAX, OV_HEADS_MAX, PROMPTS_MAX, STEPS_MAX } from './limits.ts';
 
-export const INITS = ['xavier', 'orig_heads', 'active_subspace'] as const;
+const INITS = ['xavier', 'orig_heads', 'active_subspace'] as const;
 export type Init = (typeof INITS)[number];
 
 /** A training as it was asked for, in JSON: what the job's journal and the provenance keep. 0 and '' are defaults. */

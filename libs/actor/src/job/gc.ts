@@ -68,7 +68,7 @@ export function planGc(input: GcInput): GcPlan {
 }
 
 /** What a job may still read, or somebody may read of it. */
-export function neededBlobs(state: JobState): readonly BlobDigest[] {
+function neededBlobs(state: JobState): readonly BlobDigest[] {
   if (state.status === 'completed') {
     return state.result === undefined ? [] : [state.result.blob, ...state.result.references];
   }

@@ -342,7 +342,7 @@ export class JobRuntime {
 }
 
 /** Follows from the kind and the key alone, so that any replica gives the same request the same id. */
-export function jobId(kind: string, key: string): string {
+function jobId(kind: string, key: string): string {
   const digest = createHash('sha256').update(`${kind}\n${key}`).digest('hex');
   return `${idPrefix(kind)}-${digest.slice(0, 12)}`;
 }

@@ -42,7 +42,7 @@ function packageDefinition(): PackageDefinition {
   return loaded;
 }
 
-export function serviceDefinition(contract: ContractName): ServiceDefinition {
+function serviceDefinition(contract: ContractName): ServiceDefinition {
   const name = SERVICES[contract];
   return present(packageDefinition()[name], name) as unknown as ServiceDefinition;
 }

@@ -3,7 +3,7 @@ import type { MetricSpec } from '@heddle/ports';
 import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';
 
 /** Every method of every contract: the closed set that the label `method` takes. */
-export function methodLabels(): readonly string[] {
+function methodLabels(): readonly string[] {
   return CONTRACTS.flatMap((contract) =>
     methodsOf(contract).map(([name]) => `${SERVICES[contract]}/${name}`),
   );

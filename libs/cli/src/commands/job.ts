@@ -49,9 +49,9 @@ export function addJob(program: Command, invocation: Invocation): void {
     .action((id: string, options: ResultOptions) => result(invocation, id, options));
 }
 
-export const stateOf = (job: Job): string => job.state.replace('JOB_STATE_', '').toLowerCase();
+const stateOf = (job: Job): string => job.state.replace('JOB_STATE_', '').toLowerCase();
 
-export function jobDocument(job: Job) {
+function jobDocument(job: Job) {
   return {
     ...job,
     state: stateOf(job),

@@ -11,7 +11,7 @@ import { facts } from '../show.ts';
 export const SERVICES = ['activation', 'lorsa', 'qk', 'circuit', 'attribution'] as const;
 
 /** Running jobs save and calls finish; Kubernetes gives 30 s by default. */
-export const DRAIN_MS = 20_000;
+const DRAIN_MS = 20_000;
 
 interface UpOptions {
   readonly services?: readonly string[];

@@ -1,6 +1,6 @@
 import type { Heddle } from '@heddle/client';
 import { OperationError } from '@heddle/core';
-import type { Job, Prompt } from '@heddle/ports/proto/common';
+import type { Job } from '@heddle/ports/proto/common';
 import type { TourOutput } from './tour-output.ts';
 
 /** What every chapter of the tour is led by. */
@@ -11,8 +11,6 @@ export interface Guide {
   /** The model as requests name it; empty: the bundled one. */
   readonly model: string;
 }
-
-export const textPrompt = (text: string): { readonly text: string } & Partial<Prompt> => ({ text });
 
 /** Ctrl-C cancels the chapter's job; after this we no longer wait to see it end. */
 const CANCEL_WAIT_MS = 30_000;

@@ -9,7 +9,7 @@ import {
 } from './header-json.ts';
 
 /** Bits of one element of every dtype that the format knows, also those that we only carry past. */
-export const SAFETENSORS_BITS = {
+const SAFETENSORS_BITS = {
   BOOL: 8,
   F4: 4,
   F6_E2M3: 6,

@@ -30,7 +30,7 @@ export function readSafetensors(file: string, bytes: Uint8Array): Safetensors {
 }
 
 /** One tensor from exactly its own bytes, as read with `pread` at `entry.offset`. */
-export function decodeTensor(file: string, entry: TensorEntry, bytes: Uint8Array): Tensor {
+function decodeTensor(file: string, entry: TensorEntry, bytes: Uint8Array): Tensor {
   const dtype = dtypeOf(entry.dtype);
   if (dtype === undefined) {
     throw invalidArgument(

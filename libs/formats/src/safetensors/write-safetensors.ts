@@ -29,7 +29,7 @@ export interface SafetensorsLayout {
  * *Layout of a safetensors file*, for a writer that streams. Like the reference, wide dtypes come first and names are
  * sorted within a dtype, and the head is padded to 8 bytes: so every tensor is aligned, and equal contents give equal bytes.
  */
-export function layoutSafetensors(
+function layoutSafetensors(
   tensors: Readonly<Record<string, TensorShape>>,
   metadata: Readonly<Record<string, string>> = {},
 ): SafetensorsLayout {

@@ -46,7 +46,7 @@ export interface TraceGraph {
 export type NodePlace = Omit<TraceNode, 'id' | 'weight'>;
 
 /** `9.9@14>1`, `mlp8@14`, `embedding@3`, `attn_bias2@5`, `bias_offset@5`, `root`. */
-export function nodeId({ kind, layer, head, dest, src }: NodePlace): string {
+function nodeId({ kind, layer, head, dest, src }: NodePlace): string {
   switch (kind) {
     case 'root':
       return 'root';

@@ -7,7 +7,7 @@ export {
   traceAccpp,
 } from './accpp.reference.ts';
 export { type Component, type Firing, type SideTrace, traceSide } from './firing.reference.ts';
-export { type NodeKind, nodeId, type TraceEdge, type TraceGraph, type TraceNode } from './graph.ts';
+export type { NodeKind, TraceEdge, TraceGraph, TraceNode } from './graph.ts';
 export { type HeadBasis, headBasis } from './head-basis.ts';
 export { igOfSoftmax, igWeights } from './integrated-gradients.reference.ts';
 export {

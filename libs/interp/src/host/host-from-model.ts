@@ -57,7 +57,7 @@ export function hostFromModel(model: Model, read: ReadWeight): HostWeights {
   };
 }
 
-export function hostShape({ config }: Model): HostShape {
+function hostShape({ config }: Model): HostShape {
   const { positions } = config;
   return {
     n_layers: config.n_layers,

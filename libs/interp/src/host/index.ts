@@ -11,7 +11,6 @@ export {
   hostFromModel,
   hostLayerRoles,
   hostRoles,
-  hostShape,
   hostUnembeddingRoles,
   type ReadWeight,
 } from './host-from-model.ts';

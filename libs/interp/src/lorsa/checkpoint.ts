@@ -8,7 +8,7 @@ import {
 } from '@heddle/formats';
 import type { Tensor } from '@heddle/tensor';
 import { checkLorsaConfig, type LorsaConfig } from './lorsa-config.ts';
-import { type LorsaWeights, mapWeights, parameterNames, toF32, toF64 } from './lorsa-weights.ts';
+import { type LorsaWeights, mapWeights, parameterNames, toF32 } from './lorsa-weights.ts';
 import type { MeanNorms } from './normalisation.ts';
 import { type RotaryConfig, rotaryTable } from './rotary.ts';
 
@@ -193,9 +193,4 @@ export function layerToCheckpoint(
     averageNorms: layer.norms ? { [hookIn]: layer.norms.input, [hookOut]: layer.norms.output } : {},
     metadata,
   };
-}
-
-/** The same layer in double precision, for the twins. */
-export function layerInF64(layer: LorsaLayer): LorsaLayer {
-  return { ...layer, weights: mapWeights(layer.weights, toF64) };
 }

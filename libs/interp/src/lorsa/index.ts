@@ -4,7 +4,6 @@ export { applyLorsa, type LorsaApplied, zPatterns } from './apply.reference.ts';
 export {
   type LorsaLayer,
   layerFromCheckpoint,
-  layerInF64,
   layerToCheckpoint,
   type Normalisation,
 } from './checkpoint.ts';
@@ -50,7 +49,6 @@ export {
   type LorsaFigures,
   type LorsaSums,
   measure,
-  relativeL2,
 } from './metrics.ts';
 export {
   foldDecoderNorms,
@@ -78,7 +76,6 @@ export {
 export { type DrawnBatch, drawBatch } from './sequence-order.ts';
 export { nextName, stateFeeds } from './state-feeds.ts';
 export {
-  buildEvaluation,
   buildTrainStep,
   encodedEvaluation,
   encodedTrainStep,
@@ -92,4 +89,4 @@ export {
   type TrainingState,
   weightsOf,
 } from './training-state.ts';
-export { shownSources, zPattern } from './z-pattern.ts';
+export { zPattern } from './z-pattern.ts';

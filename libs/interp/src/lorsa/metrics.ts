@@ -83,25 +83,6 @@ export function figures(sums: LorsaSums): LorsaFigures {
   };
 }
 
-/** Mean of ‖y − ŷ‖ / ‖y‖ over valid tokens. */
-export function relativeL2(d_model: number, { y, reconstruction, valid }: Measured): number {
-  let sum = 0;
-  let tokens = 0;
-  for (let t = 0; t < valid.length; t++) {
-    if (!valid[t]) continue;
-    let error = 0;
-    let square = 0;
-    for (let d = 0; d < d_model; d++) {
-      error += (y[t * d_model + d] - reconstruction[t * d_model + d]) ** 2;
-      square += y[t * d_model + d] ** 2;
-    }
-    sum += Math.sqrt(error / square);
-    tokens++;
-  }
-  assert(tokens > 0, 'no token was measured');
-  return sum / tokens;
-}
-
 /** Tokens since each head last fired; a head is dead once that reaches the threshold. */
 export interface DeadCounter {
   /** `[ov_head]`. */

@@ -13,18 +13,6 @@ import type { LorsaConfig } from './lorsa-config.ts';
 import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
 import { nextName, stateFeeds } from './state-feeds.ts';
 
-/** What a step says about itself, all fp32. Sums run over valid tokens. */
-export const STEP_OUTPUTS = [
-  'loss',
-  'tokens',
-  'error_sum',
-  'square_sum',
-  'total',
-  'active_sum',
-  'fired',
-  'gradient_norm',
-] as const;
-
 export interface StepGraphOptions {
   /** Also outputs `gradient.NAME` of every parameter, before clipping: for tests and comparisons. */
   readonly withGradients?: boolean;
@@ -120,7 +108,7 @@ function buildLoss(
  *   feeds     those of the step that the forward pass and the loss need
  *   outputs   loss and the sums of the step · pre `[token, ov_head]` · reconstruction `[token, d_model]`
  */
-export function buildEvaluation(config: LorsaConfig): Graph {
+function buildEvaluation(config: LorsaConfig): Graph {
   const g = new GraphBuilder('lorsa_evaluation');
   const parameters = parameterInputs(g, config);
   const inputs = layerInputs(g, config);

@@ -19,16 +19,3 @@ export function zPattern(
     (_, s) => pattern.data[row + s] * values.data[s * config.n_ov_heads + ovHead],
   );
 }
-
-/** Entries below this share of the activation are not shown: the published tools' display rule. */
-const SHARE_SHOWN_MIN = 0.01;
-
-/** The z-pattern as people see it: entries whose size is under 1 % of the activation are left out. */
-export function shownSources(
-  zp: Float64Array,
-  activation: number,
-): readonly { readonly keyPos: number; readonly value: number }[] {
-  return Array.from(zp, (value, keyPos) => ({ keyPos, value })).filter(
-    ({ value }) => Math.abs(value) >= SHARE_SHOWN_MIN * Math.abs(activation) && value !== 0,
-  );
-}

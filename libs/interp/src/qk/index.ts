@@ -23,9 +23,7 @@ export {
   type LogitAttribution,
   logitsOf,
   type NamedBasis,
-  orthogonalTo,
   projected,
-  RESIDUAL,
   swapped,
 } from './logit-attribution.reference.ts';
 export {

@@ -23,7 +23,7 @@ export interface LogitAttribution {
 export type AttributionMethod = 'sequential' | 'orthogonalised';
 
 /** The name of the part of the query that no feature spans. */
-export const RESIDUAL = 'residual';
+const RESIDUAL = 'residual';
 
 /**
  * *Attribution of a query's logits to features*, exact for every key: `q_1 = P_1 q`,
@@ -82,7 +82,7 @@ export function joined(left: Matrix, right: Matrix): Matrix {
  * An orthonormal basis of the part of B outside of `earlier`; directions that lie inside are
  * dropped.
  */
-export function orthogonalTo(basis: Matrix, earlier: Matrix): Matrix {
+function orthogonalTo(basis: Matrix, earlier: Matrix): Matrix {
   const columns: Float64Array[] = [];
   const outside = zeroMatrix(basis.rows, basis.cols);
   for (let j = 0; j < basis.cols; j++) {

@@ -47,7 +47,7 @@ export function estimateForward(
 }
 
 /** Bytes of one hook's value as f32, batch included. */
-export function hookBytes(config: ModelConfig, hook: string, sizes: ForwardSizes): number {
+function hookBytes(config: ModelConfig, hook: string, sizes: ForwardSizes): number {
   const { batch, pos } = sizes;
   if (hook === 'logits') return 4 * (sizes.logitRows ?? batch * pos) * config.d_vocab;
   const shape = hookPoint(config, hook).shape.map((n) => (n === 'pos' ? pos : n));
@@ -55,7 +55,7 @@ export function hookBytes(config: ModelConfig, hook: string, sizes: ForwardSizes
 }
 
 /** Bytes of a segment's weights once widened to f32. The unembedding of a tied model holds W_E once more. */
-export function segmentWeightBytes(model: Model, segment: Segment): number {
+function segmentWeightBytes(model: Model, segment: Segment): number {
   const { tiedEmbeddings } = model.config;
   let bytes = 0;
   for (const { role, shape } of model.weights.values()) {

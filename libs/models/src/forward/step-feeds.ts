@@ -65,7 +65,7 @@ export function stepFeeds(
 }
 
 /** Feeds of a segment that follow from the config and the length alone: rotary tables. */
-export function segmentFeeds(
+function segmentFeeds(
   config: ModelConfig,
   segment: Segment,
   pos: number,
@@ -125,7 +125,7 @@ export function padTokens(
 }
 
 /** Refuses what a model cannot read: no tokens, too many, or one that its vocabulary lacks. */
-export function checkTokens(config: ModelConfig, tokens: readonly number[], field: string): void {
+function checkTokens(config: ModelConfig, tokens: readonly number[], field: string): void {
   const { n_ctx, d_vocab } = config;
   if (tokens.length === 0) throw invalidArgument(`${field} has no tokens`, { field });
   if (tokens.length > n_ctx) {

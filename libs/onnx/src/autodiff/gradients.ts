@@ -85,7 +85,7 @@ function dependentsOf(nodes: readonly BuiltNode[], wrt: readonly Value[]): Reado
 }
 
 /** Undoes broadcasting: sums the axes that were repeated. Decided by names, so that symbolic sizes need no look at run time. */
-export function sumTo(g: GraphBuilder, gradient: Value, shape: readonly Dim[]): Value {
+function sumTo(g: GraphBuilder, gradient: Value, shape: readonly Dim[]): Value {
   const extra = gradient.shape.length - shape.length;
   assert(extra >= 0, () => `a gradient of ${showShape(gradient.shape)} for ${showShape(shape)}`);
   const leading = Array.from({ length: extra }, (_, i) => i);

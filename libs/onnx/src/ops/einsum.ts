@@ -8,7 +8,7 @@ export interface EinsumTerms {
 }
 
 /** `'bqhd,bkhd->bhqk'` apart. One letter an axis; no ellipsis, no letter twice in a term (a diagonal). */
-export function parseEinsum(equation: string): EinsumTerms {
+function parseEinsum(equation: string): EinsumTerms {
   const match = /^([a-zA-Z]*(?:,[a-zA-Z]*)*)->([a-zA-Z]*)$/.exec(equation.replaceAll(' ', ''));
   if (match === null) return refuse(`equation "${equation}" is not letters, commas and one ->`);
   const inputs = match[1].split(',').map((term) => [...term]);
@@ -26,7 +26,7 @@ export function parseEinsum(equation: string): EinsumTerms {
 }
 
 /** The size of every letter. */
-export function einsumSizes(
+function einsumSizes(
   terms: EinsumTerms,
   shapes: readonly (readonly Dim[])[],
 ): ReadonlyMap<string, Dim> {

@@ -75,7 +75,7 @@ export async function trainOneStep(
   };
 }
 
-export function batchOf(recipe: Recipe, encoder: BpeEncoder, step: number): Batch {
+function batchOf(recipe: Recipe, encoder: BpeEncoder, step: number): Batch {
   const { mixture } = phaseAt(recipe, step);
   const { n_ctx } = recipe.sizes;
   return trainingBatch(encoder, mixture, {
