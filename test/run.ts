@@ -43,8 +43,7 @@ async function runTier(tier: Tier, name: string | undefined): Promise<Outcome> {
     '--test-reporter-destination=stdout',
     `--test-reporter=${new URL('./tally-reporter.ts', import.meta.url).href}`,
     `--test-reporter-destination=${tallyFile}`,
-    // Where no test of a file has the name, `before` still runs and `after` does not: what it opened would hold the run.
-    ...(name === undefined ? [] : [`--test-name-pattern=${name}`, '--test-force-exit']),
+    ...(name === undefined ? [] : [`--test-name-pattern=${name}`]),
     ...files,
   ];
   const exit = await new Promise<number>((resolve) => {
