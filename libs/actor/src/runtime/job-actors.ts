@@ -48,7 +48,7 @@ export class JobActors {
   async tell(job: string, message: JobMessage): Promise<Told> {
     const decided = await this.host.tell(job, message);
     this.listeners.tell(job, decided.state);
-    this.meter(decided);
+    this.record(decided);
     const effects = decided.effects.filter((effect) => effect.type !== 'reply');
     const pushes = decided.retried ? effectsOf(decided.state) : effects.filter(isPush);
     await this.push(pushes);
@@ -116,10 +116,15 @@ export class JobActors {
     }
   }
 
-  private meter({ before, state, events }: Decided<JobState, JobEvent, CommittedEffect>): void {
-    const { meters } = this.options;
+  /** Counts what was decided, and logs how each job begins and ends. */
+  private record({ before, state, events }: Decided<JobState, JobEvent, CommittedEffect>): void {
+    const { meters, log } = this.options;
+    const { id: job, kind } = state;
     for (const event of events) {
-      if (event.type === 'submitted') meters.count('jobs_submitted_total', state.kind);
+      if (event.type === 'submitted') {
+        meters.count('jobs_submitted_total', kind);
+        log.info('job accepted', { job, kind });
+      }
       if (event.type === 'checkpointed') {
         meters.count('jobs_checkpoint_bytes_total', state.kind, {}, event.bytes);
       }
@@ -129,6 +134,7 @@ export class JobActors {
       meters.count('jobs_settled_total', state.kind, outcome);
       const seconds = Math.max(0, state.updatedMs - state.createdMs) / 1000;
       meters.observe('jobs_duration_seconds', state.kind, seconds, outcome);
+      log.info('job ended', { job, kind, ...outcome, seconds });
     }
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LocalEvents } from '@heddle/adapters/events';
 import { OperationError, resourceExhausted } from '@heddle/core';
-import type { Blobs, Clock, WorkQueue } from '@heddle/ports';
+import type { Blobs, Clock, Log, WorkQueue } from '@heddle/ports';
 import {
   CountingMetrics,
   countingKind,
@@ -24,6 +24,14 @@ class World {
   readonly blobs: Blobs = new MemoryBlobs(this.clock);
   readonly events = new LocalEvents();
   readonly metrics = new CountingMetrics();
+  /** `info` lines as message, job, outcome. */
+  readonly told: unknown[][] = [];
+  readonly log: Log = {
+    ...silentLog,
+    info: (message, fields = {}) =>
+      void this.told.push([message, fields['job'], fields['outcome']]),
+    child: () => this.log,
+  };
   private names = 0;
 
   runtime(kinds: readonly JobKind[], options: Partial<JobRuntimeOptions> = {}): JobRuntime {
@@ -35,7 +43,7 @@ class World {
       clock,
       events,
       metrics,
-      log: silentLog,
+      log: this.log,
       versions: { heddle: 'test' },
       newName: () => `name-${this.names++}`,
       ...options,
@@ -102,6 +110,10 @@ test('a job runs to its result, with provenance and progress', async () => {
   assert.equal(seen.at(-1), 'completed - 15');
   assert.ok(seen.includes('running 12 10'), seen.join('\n'));
   assert.equal(world.metrics.value('jobs_settled_total', { outcome: 'completed' }), 1);
+  assert.deepEqual(world.told, [
+    ['job accepted', job.id, undefined],
+    ['job ended', job.id, 'completed'],
+  ]);
 });
 
 test('the same key and request is the same job, another request under it is refused', async () => {
