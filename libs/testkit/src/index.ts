@@ -6,6 +6,8 @@ export { type Launched, type LaunchOptions, launch } from './processes/launch.ts
 export {
   CountingMetrics,
   deafEvents,
+  type LogLine,
+  recordingLog,
   silentLog,
 } from './quiet.ts';
 export { MemoryBlobs } from './simulated/memory-blobs.ts';

@@ -10,6 +10,28 @@ export const silentLog: Log = {
   child: () => silentLog,
 };
 
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** A log that a test reads. */
+export function recordingLog(lines: LogLine[], bound: LogLine['fields'] = {}): Log {
+  const at =
+    (level: LogLine['level']) =>
+    (message: string, fields: LogLine['fields'] = {}): void => {
+      lines.push({ level, message, fields: { ...bound, ...fields } });
+    };
+  return {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    child: (fields) => recordingLog(lines, { ...bound, ...fields }),
+  };
+}
+
 /** Counts in memory; asserts, as the real registry does, that only what is in the catalogue is recorded. */
 export class CountingMetrics implements Metrics {
   private readonly specs = new Map<string, MetricSpec>();
