@@ -9,12 +9,13 @@ import {
   tensorParts,
 } from '@heddle/ports';
 import type { ActivationService, RunRequest, RunResponse } from '@heddle/ports/proto/activation';
-import { type CheckedRun, checkRun, tokensOf } from './check-run.ts';
+import { type CheckedRun, checkRun } from './check-run.ts';
 import { checkReplyBytes } from './compute.ts';
 import { hookMessages, modelInfo } from './model-info.ts';
 import type { ModelRegistry } from './model-registry.ts';
 import type { OpenModel } from './open-model.ts';
 import { provenanceOf } from './provenance.ts';
+import { tokensOf } from './read-prompt.ts';
 import type { RunService } from './run-service.ts';
 
 export interface HandlerDeps {

@@ -2,7 +2,8 @@ import { invalidArgument } from '@heddle/core';
 import type { HookPoint, Intervention, ModelConfig, SegmentRequest } from '@heddle/models';
 import { hookPoint } from '@heddle/models';
 import { elementCount, showShape, type Tensor, tensor } from '@heddle/tensor';
-import type { CheckedIntervention, CheckedRun } from './check-run.ts';
+import type { CheckedIntervention } from './check-intervention.ts';
+import type { CheckedRun } from './check-run.ts';
 
 const isPosition = (axis: string | undefined): boolean => axis === 'pos' || axis === 'query_pos';
 const isHead = (axis: string | undefined): boolean => axis === 'head' || axis === 'kv_head';

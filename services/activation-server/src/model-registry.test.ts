@@ -6,10 +6,10 @@ import { systemClock } from '@heddle/adapters/clock';
 import { folderHub, loadConfig, loadModel } from '@heddle/adapters/hub';
 import { MemoryJournal, temporaryFolder } from '@heddle/testkit';
 import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
-import { tokensOf } from './check-run.ts';
 import { hookMessages } from './model-info.ts';
 import { ModelNames } from './model-names.ts';
 import { ModelRegistry } from './model-registry.ts';
+import { tokensOf } from './read-prompt.ts';
 
 const SIZES = { n_layer: 2, n_head: 2, n_embd: 8, vocab_size: 100, n_positions: 16 };
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;

@@ -8,7 +8,6 @@ import {
   notFound,
   OperationError,
   present,
-  resourceExhausted,
 } from '@heddle/core';
 import type {
   BlobDigest,
@@ -20,14 +19,13 @@ import type {
   Metrics,
   WorkQueue,
 } from '@heddle/ports';
-import type { SplitTask } from '../job/events.ts';
 import type { JobMessage } from '../job/messages.ts';
 import { isSettled, type JobState } from '../job/state.ts';
-import { queueOf } from '../job/task-message.ts';
 import { JOB_LIMITS, KIND_DEFAULTS } from '../limits.ts';
+import { admit, type Registered, splitTasks } from './admission.ts';
 import { collect, type GcOptions, type GcReport } from './collect.ts';
 import { JobActors } from './job-actors.ts';
-import type { Estimate, JobKind, KindLimits } from './job-kind.ts';
+import type { Estimate, JobKind } from './job-kind.ts';
 import { type JobView, type ViewStatus, viewOf } from './job-view.ts';
 import { JobMeters } from './metrics.ts';
 import { ProgressBook } from './progress-book.ts';
@@ -79,11 +77,6 @@ export interface JobResult {
   readonly bytes: number;
   readonly references: readonly BlobDigest[];
   readonly provenance: { readonly [name: string]: Json };
-}
-
-interface Registered {
-  readonly kind: JobKind;
-  readonly limits: KindLimits;
 }
 
 const KIND = /^[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*$/;
@@ -167,8 +160,11 @@ export class JobRuntime {
     const id = jobId(kind, key);
     const plain = JSON.parse(canonicalJson(request)) as Json; // what the journal will give back
     const known = await this.actors.look(id);
-    if (known.status === 'absent') await this.admit(registered, plain, options.budget ?? {});
-    const tasks = await split(registered.kind, plain);
+    if (known.status === 'absent') {
+      const budgets = [options.budget ?? {}, this.options.budgetMax ?? {}];
+      await admit(registered, plain, { budgets, queue: this.options.queue, meters: this.meters });
+    }
+    const tasks = await splitTasks(registered.kind, plain);
     return this.tell(id, {
       type: 'submit',
       kind,
@@ -280,33 +276,6 @@ export class JobRuntime {
     }
   }
 
-  private async admit(
-    { kind, limits }: Registered,
-    request: Json,
-    budget: Partial<Estimate>,
-  ): Promise<void> {
-    const estimate = await kind.estimate?.(request);
-    for (const bound of [budget, this.options.budgetMax ?? {}]) {
-      for (const unit of ['bytes', 'seconds'] as const) {
-        const most = bound[unit];
-        if (estimate === undefined || most === undefined || estimate[unit] <= most) continue;
-        this.meters.count('jobs_refused_total', kind.kind, { reason: 'budget' });
-        throw resourceExhausted(
-          `this job is estimated at ${estimate[unit]} ${unit}, the budget is ${most}: ask for less or allow more`,
-          { field: `budget.${unit}`, retryable: false, details: { ...estimate, budget: most } },
-        );
-      }
-    }
-    const { waiting } = await this.options.queue.depth(queueOf(kind.kind));
-    this.meters.gauge('jobs_queue_messages', kind.kind, waiting, { state: 'waiting' });
-    if (waiting < limits.queuedMax) return;
-    this.meters.count('jobs_refused_total', kind.kind, { reason: 'queue' });
-    throw resourceExhausted(`${waiting} tasks of ${kind.kind} wait already: try again later`, {
-      retryAfterMs: JOB_LIMITS.queueFullRetryMs,
-      details: { waiting, queuedMax: limits.queuedMax },
-    });
-  }
-
   /** One damaged journal must not hide all other jobs. */
   private async lookOrTell(id: string): Promise<JobState | undefined> {
     try {
@@ -349,16 +318,4 @@ function jobId(kind: string, key: string): string {
 
 function idPrefix(kind: string): string {
   return kind.replace('.', '-');
-}
-
-async function split(kind: JobKind, request: Json): Promise<readonly SplitTask[]> {
-  const tasks = await kind.split(request);
-  assert(tasks.length > 0, () => `${kind.kind} splits into nothing`);
-  if (tasks.length > JOB_LIMITS.tasksMax) {
-    throw resourceExhausted(
-      `this job falls into ${tasks.length} tasks, at most ${JOB_LIMITS.tasksMax} are taken: ask for less at once`,
-      { retryable: false, details: { tasks: tasks.length, tasksMax: JOB_LIMITS.tasksMax } },
-    );
-  }
-  return tasks.map(({ input, references = [] }) => ({ input, references }));
 }

@@ -2,15 +2,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { statSync, unlinkSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  dataLoss,
-  failedPrecondition,
-  invalidArgument,
-  notFound,
-  OperationError,
-  resourceExhausted,
-} from '@heddle/core';
+import { dataLoss, invalidArgument, type OperationError, resourceExhausted } from '@heddle/core';
 import type { BlobDigest, BlobStat, Blobs } from '@heddle/ports';
+import { fileError, guarded } from './file-error.ts';
 import { BLOB_LIMITS } from './limits.ts';
 
 export interface DirectoryBlobsOptions {
@@ -217,47 +211,4 @@ async function syncFolder(folder: string): Promise<void> {
 
 function damaged(digest: BlobDigest, found: string): OperationError {
   return dataLoss(`blob ${digest} is damaged: its bytes hash to ${found}`);
-}
-
-async function guarded<T>(path: string, body: () => Promise<T>, digest?: BlobDigest): Promise<T> {
-  try {
-    return await body();
-  } catch (error) {
-    if (digest !== undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw notFound(`no blob ${digest}`);
-    }
-    throw fileError(error, path);
-  }
-}
-
-/** What the file system says, in our codes. */
-export function fileError(error: unknown, path: string): unknown {
-  if (error instanceof OperationError) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
-    case 'EFBIG':
-      return resourceExhausted(
-        `the disk of ${path} is full: nothing was kept. Free space (heddle gc) and try again`,
-        { cause: error },
-      );
-    case 'EMFILE':
-    case 'ENFILE':
-    case 'EIO':
-    case 'EBUSY':
-    case 'EAGAIN':
-      return new OperationError({
-        code: 'unavailable',
-        message: `${path} cannot be used now: ${message}`,
-        cause: error,
-      });
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-    case 'ENOTDIR':
-      return failedPrecondition(`${path} cannot be written: ${message}`, { cause: error });
-    default:
-      return error;
-  }
 }
