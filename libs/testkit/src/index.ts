@@ -2,6 +2,7 @@ export { type BlobsHarness, blobsContract, digestOf } from './contracts/blobs-co
 export { type JournalHarness, journalContract } from './contracts/journal-contract.ts';
 export { type QueueHarness, queueContract } from './contracts/queue-contract.ts';
 export { type CountRequest, countingKind, countingResult } from './counting-kind.ts';
+export { JobWorld } from './job-world.ts';
 export { type Launched, type LaunchOptions, launch } from './processes/launch.ts';
 export {
   CountingMetrics,
