@@ -11,6 +11,7 @@ import { type FakeCluster, type FakeIo, fakeCluster, fakeIo } from './fake-clust
 import { heddleCommand } from './heddle-command.ts';
 import { Invocation } from './invocation.ts';
 import { buildProgram } from './program.ts';
+import { jsonText } from './show.ts';
 
 interface Case {
   readonly argv: readonly string[];
@@ -346,6 +347,14 @@ test('run --out has p{i}/{hook} and p{i}/tokens, and the provenance in its metad
   const again = await run(['reproduce', 'f.safetensors', '--json']);
   assert.equal(again.status, 0, again.err);
   assert.equal(documentOf(again)['equal'], true);
+});
+
+test('hooks may be named in several options, and JSON has the fields of the contract alone', () => {
+  const program = buildProgram(new Invocation(fakeIo('/'), cluster.host));
+  const command = program.commands.find((each) => each.name() === 'run');
+  command?.parseOptions(['--hooks', 'a.*,b', '--hooks', 'c']);
+  assert.deepEqual(command?.opts()['hooks'], ['a.*', 'b', 'c']);
+  assert.equal(jsonText({ seed: 0, _seed: 'seed', _other: 'seed' }), '{"seed":0,"_other":"seed"}');
 });
 
 test('values that are not finite are null in JSON', async () => {

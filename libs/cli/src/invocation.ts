@@ -4,6 +4,7 @@ import { failedPrecondition, OperationError } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
 import type { ClusterHost, CommandIo, LocalCluster } from './cluster-host.ts';
 import { InterruptedError } from './exit-status.ts';
+import { jsonText } from './show.ts';
 
 /** Options that every command takes. */
 export interface GlobalOptions {
@@ -74,7 +75,7 @@ export class Invocation {
 
   /** With --json the document, else the text. One of the two is all that a command ever writes to stdout. */
   print(document: unknown, text: string): void {
-    this.io.stdout(this.json ? `${JSON.stringify(document)}\n` : ensureNewline(text));
+    this.io.stdout(this.json ? `${jsonText(document)}\n` : ensureNewline(text));
   }
 
   /** A line for people, beside the result. */

@@ -62,5 +62,14 @@ export const showTime = (ms: number): string => (ms === 0 ? '-' : new Date(ms).t
 
 export const showShape = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
+/**
+ * A document as JSON. protobufjs marks an optional field that is set by a member `_field: 'field'`, which is no field.
+ */
+export function jsonText(document: unknown): string {
+  return JSON.stringify(document, (name, value: unknown) =>
+    name.startsWith('_') && value === name.slice(1) ? undefined : value,
+  );
+}
+
 /** Text in which white space can be seen. */
 export const visible = (text: string): string => JSON.stringify(text).slice(1, -1);

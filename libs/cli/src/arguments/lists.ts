@@ -37,11 +37,11 @@ export function parseHeads(text: string): readonly { layer: number; head: number
   return text === 'all' ? [] : text.split(',').map(parseHead);
 }
 
-/** Comma-separated words, none empty. */
-export function parseWords(text: string): string[] {
+/** Comma-separated words, none empty; an option that is given twice names all of them. */
+export function parseWords(text: string, previous: readonly string[] = []): string[] {
   const words = text.split(',').map((word) => word.trim());
   if (words.includes('')) throw new InvalidArgumentError('an entry of the list is empty.');
-  return words;
+  return [...previous, ...words];
 }
 
 /** For options that may be repeated: each use adds one. */
