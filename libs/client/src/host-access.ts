@@ -42,7 +42,7 @@ export class HostAccess {
   }
 
   /** Errors: those of DescribeModel. */
-  async describe(model: string, signal: AbortSignal): Promise<ModelInfo> {
+  async describe(model: string, signal?: AbortSignal): Promise<ModelInfo> {
     const { model: info } = await this.deps.activation.DescribeModel({ model }, { signal });
     if (info === null) throw notFound(`no model ${model}`, { field: 'model' });
     return info;

@@ -35,7 +35,7 @@ export function whyKind(deps: HostJobDeps): JobKind {
 
 /** Folded weights and every head's output at every position. Refuses a head that the model lacks before there is a job. */
 async function estimate({ hosts }: HostJobDeps, request: WhyRequest): Promise<Estimate> {
-  const info = await hosts.describe(request.model, new AbortController().signal);
+  const info = await hosts.describe(request.model);
   const { layers, logits = false } = scopeOf(request, info);
   const outputs = layers * info.n_heads * TWIN_TOKENS_MAX * info.d_model;
   return {

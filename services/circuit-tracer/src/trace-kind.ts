@@ -51,8 +51,7 @@ export function traceKind(deps: HostJobDeps): JobKind {
     limits: { concurrency: 1 },
     estimate: async (json) => {
       const request = json as unknown as TraceRequest;
-      const { signal } = new AbortController();
-      return estimateTrace(itemCount(request), await deps.hosts.describe(request.model, signal));
+      return estimateTrace(itemCount(request), await deps.hosts.describe(request.model));
     },
     split: (request) => split(request as unknown as TraceRequest),
     run: (task, context) => runTask(deps, task, context),

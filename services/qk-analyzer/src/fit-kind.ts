@@ -47,7 +47,7 @@ export function fitKind(deps: HostJobDeps): JobKind {
 
 /** Refuses heads that the model lacks, and what would not fit, before there is a job. */
 async function estimate({ hosts }: HostJobDeps, request: FitRequest): Promise<Estimate> {
-  const info = await hosts.describe(request.model, new AbortController().signal);
+  const info = await hosts.describe(request.model);
   const { length } = checkedHeads(request, info);
   checkSampleBytes(request, length, info.d_head);
   return estimateFit(request, length, info);
