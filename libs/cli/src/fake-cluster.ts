@@ -110,9 +110,9 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
         while (state.endless && !signal.aborted) await new Promise((r) => setTimeout(r, 5));
         yield { start: { prompts: prompts.map(() => ({ tokens: { ids: [1, 2] } })) } };
         yield* tensorParts(PATTERN, { name: 'a.hook', axes: ['head', 'query_pos', 'key_pos'] });
-        yield {
-          end: { provenance: { request_json: '{"hooks":["a.hook"],"prompts":[{"text":"x"}]}' } },
-        };
+        const method = 'heddle.activation.v1.ActivationService/Run';
+        const request_json = '{"hooks":["a.hook"],"prompts":[{"text":"x"}]}';
+        yield { end: { provenance: { method, request_json } } };
       },
     },
     lorsa: {

@@ -18,6 +18,7 @@ import {
 import type { Blobs, Hub, ModelFolder } from '@heddle/ports';
 import { decodeOutcome } from '@heddle/ports';
 import { CHECKPOINT_BYTES_MAX } from './limits.ts';
+import { digestOfTensors } from './programs.ts';
 
 /** Under this key of `__metadata__` a file carries its own config.json, so that it can be used without its folder. */
 const CONFIG_KEY = 'heddle.config';
@@ -56,6 +57,8 @@ export interface CheckpointSources {
 export interface OpenCheckpoint {
   readonly layer: LorsaLayer;
   readonly provenance: Readonly<Record<string, Json>>;
+  /** Over its config and every tensor. */
+  readonly digest: string;
 }
 
 /**
@@ -86,7 +89,9 @@ function opened(configText: string | undefined, weights: Safetensors): OpenCheck
     );
   }
   const layer = layerFromCheckpoint(readLorsaCheckpoint(text, weights));
-  return { layer, provenance: provenanceOf(metadata.get('heddle')) };
+  const tensors = weights.names().map((each) => [each, weights.tensor(each)] as const);
+  const digest = digestOfTensors(text, tensors);
+  return { layer, provenance: provenanceOf(metadata.get('heddle')), digest };
 }
 
 function provenanceOf(text: string | undefined): Readonly<Record<string, Json>> {

@@ -73,6 +73,8 @@ async function setUp() {
   const handlers = lorsaHandlers({
     blobs,
     metrics,
+    versions: { heddle: '0' },
+    clock: { now: () => 7 },
     breathe: async () => {},
     sizes: async () => SIZES,
     hub: { open: async () => folderOf(files) },
@@ -192,6 +194,14 @@ test('Apply answers activations and reconstruction, with a batch axis where the 
   assert.ok(end && Math.abs(end.l0 - active.filter((z) => z > 0).length / 10) < 1e-12);
   assert.ok(end.fvu !== undefined && Number.isFinite(end.fvu));
   assert.equal(metrics.value('lorsa_trainer_applied_tokens_total'), 10);
+
+  const { provenance } = end;
+  assert.match(provenance?.program_digest ?? '', /^sha256:[0-9a-f]{64}$/);
+  assert.deepEqual([provenance?.precision, provenance?.created_ms], ['fp64', 7]);
+  const swapped = [start('/models/x', {}), ...input(y), ...input(x, 'target')];
+  const again = await applied(handlers, swapped);
+  assert.equal(again.end?.provenance?.program_digest, provenance?.program_digest);
+  assert.notEqual(again.end?.provenance?.data_digest, provenance?.data_digest, 'other data');
 });
 
 test('Apply refuses what it cannot take, by field', async () => {
@@ -246,6 +256,8 @@ test('a result whose blob is a single file with its config inside opens by job i
   const own = lorsaHandlers({
     blobs,
     metrics: new CountingMetrics(),
+    versions: { heddle: '0' },
+    clock: { now: () => 7 },
     breathe: async () => {},
     sizes: async () => SIZES,
     hub: { open: async () => assert.fail('no folder') },

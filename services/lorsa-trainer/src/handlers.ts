@@ -2,12 +2,14 @@ import type { JobRuntime } from '@heddle/actor';
 import { invalidArgument, OperationError } from '@heddle/core';
 import {
   type CallContext,
+  type Clock,
   type Handlers,
   type Init,
   type Metrics,
   TensorCollector,
   tensorParts,
 } from '@heddle/ports';
+import type { Provenance } from '@heddle/ports/proto/common';
 import type {
   ApplyRequest,
   ApplyResponse,
@@ -16,10 +18,11 @@ import type {
 } from '@heddle/ports/proto/lorsa';
 import type { Tensor } from '@heddle/tensor';
 import { apply } from './apply.ts';
-import { type CheckpointSources, openCheckpoint } from './checkpoint-files.ts';
+import { type CheckpointSources, type OpenCheckpoint, openCheckpoint } from './checkpoint-files.ts';
 import { type HostSizes, requireLayer } from './host-layer.ts';
 import { APPLY_BYTES_MAX } from './limits.ts';
 import { settingsFor } from './lorsa-settings.ts';
+import { digestOfTensors } from './programs.ts';
 import { asJson, checkedTrain } from './train-request.ts';
 
 export interface HandlerDeps extends CheckpointSources {
@@ -27,6 +30,8 @@ export interface HandlerDeps extends CheckpointSources {
   readonly sizes: (model: string, signal: AbortSignal) => Promise<HostSizes>;
   readonly jobs: Pick<JobRuntime, 'submit'>;
   readonly metrics: Metrics;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly clock: Pick<Clock, 'now'>;
   /** Lets timers and messages run. */
   readonly breathe: () => Promise<void>;
 }
@@ -74,7 +79,8 @@ async function* applyStream(
   call: CallContext,
 ): AsyncGenerator<Init<ApplyResponse>> {
   const { start, input, target } = await received(requests);
-  const { layer } = await openCheckpoint(deps, start.checkpoint);
+  const checkpoint = await openCheckpoint(deps, start.checkpoint);
+  const { layer } = checkpoint;
   const { z_pattern: zPattern, pattern } = start;
   const applied = await apply({ layer, input, target, zPattern, pattern }, async () => {
     await deps.breathe();
@@ -88,7 +94,36 @@ async function* applyStream(
   deps.metrics.add('lorsa_trainer_applied_tokens_total', applied.tokens);
   for (const { name, axes, tensor } of applied.tensors) yield* tensorParts(tensor, { name, axes });
   const { l0, fvu } = applied;
-  yield { end: fvu === undefined ? { l0 } : { l0, fvu } };
+  const sent = Object.entries({ input, ...(target === undefined ? {} : { target }) });
+  const made = { start, checkpoint, data_digest: digestOfTensors('', sent), method: call.method };
+  const provenance = provenanceOf(deps, made);
+  yield { end: { l0, provenance, ...(fvu === undefined ? {} : { fvu }) } };
+}
+
+interface AppliedFrom {
+  readonly start: ApplyStart;
+  readonly checkpoint: OpenCheckpoint;
+  readonly data_digest: string;
+  readonly method: string;
+}
+
+function provenanceOf(
+  { versions, clock }: HandlerDeps,
+  { start, checkpoint, data_digest, method }: AppliedFrom,
+): Init<Provenance> {
+  const { model = '', model_digest = '' } = checkpoint.provenance;
+  return {
+    model: String(model),
+    model_digest: String(model_digest),
+    data_digest,
+    program_digest: checkpoint.digest,
+    precision: 'fp64',
+    provider: 'cpu',
+    versions: Object.entries(versions).map(([component, version]) => ({ component, version })),
+    method,
+    request_json: JSON.stringify(start),
+    created_ms: clock.now(),
+  };
 }
 
 /** The whole request of an Apply: one start, then `input`, then perhaps `target`. */

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JobKind, JobRuntime } from '@heddle/actor';
 import type { HostServiceDeps } from '@heddle/client';
-import type { Blobs, Engine, Service } from '@heddle/ports';
+import type { Blobs, Clock, Engine, Service } from '@heddle/ports';
 import { remoteActivations } from './activations.ts';
 import { readCorpus } from './corpus.ts';
 import { lorsaHandlers } from './handlers.ts';
@@ -12,6 +12,7 @@ import { trainKind } from './train-job.ts';
 export { LORSA_METRICS } from './metrics.ts';
 
 export interface LorsaDeps extends HostServiceDeps {
+  readonly clock: Clock;
   readonly engine: Engine;
   readonly blobs: Blobs;
   readonly jobs: Pick<JobRuntime, 'submit' | 'result'>;
@@ -19,7 +20,7 @@ export interface LorsaDeps extends HostServiceDeps {
 
 /** Trains Lorsa layers and runs them. */
 export async function createService(deps: LorsaDeps): Promise<Service<JobKind>> {
-  const { engine, hub, blobs, metrics, jobs, peers, versions, store } = deps;
+  const { clock, engine, hub, blobs, metrics, jobs, peers, versions, store } = deps;
   return {
     name: 'lorsa-trainer',
     handlers: {
@@ -27,6 +28,8 @@ export async function createService(deps: LorsaDeps): Promise<Service<JobKind>> 
         blobs,
         hub,
         metrics,
+        versions,
+        clock,
         breathe: () => nextTurn(),
         sizes: (model, signal) => readHostSizes(peers, model, signal),
         jobs,

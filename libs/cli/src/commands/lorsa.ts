@@ -6,13 +6,13 @@ import { writeSafetensors } from '@heddle/formats';
 import type { LabelledTensor } from '@heddle/ports';
 import type { Command } from 'commander';
 import { OutputFile, readTensors } from '../arguments/files.ts';
-import { parseCount, parseNumber } from '../arguments/lists.ts';
+import { parseCount, parsePositive, parseSize } from '../arguments/lists.ts';
 import { modelReference } from '../arguments/model.ts';
 import { readTrainingText } from '../arguments/training-text.ts';
 import { UsageError } from '../exit-status.ts';
 import { runJob } from '../follow-job.ts';
 import type { Invocation } from '../invocation.ts';
-import { facts, showNumber, showShape, table } from '../show.ts';
+import { facts, jsonText, showNumber, showShape, table } from '../show.ts';
 
 interface TrainOptions {
   readonly layer: number;
@@ -41,17 +41,17 @@ export function addLorsa(program: Command, invocation: Invocation): void {
     .description('train a replacement of one attention layer')
     .requiredOption('--layer <l>', 'which layer, from 0', parseCount)
     .option('--corpus <file>', 'text or jsonl to train on (default: generated text)')
-    .option('--heads <n>', 'OV heads (n_ov_heads)', parseCount)
-    .option('--qk-heads <n>', 'QK heads (n_qk_heads)', parseCount)
-    .option('--d-qk-head <n>', 'width of a QK head', parseCount)
-    .option('--top-k <k>', 'heads active per token', parseCount)
+    .option('--heads <n>', 'OV heads (n_ov_heads)', parseSize)
+    .option('--qk-heads <n>', 'QK heads (n_qk_heads)', parseSize)
+    .option('--d-qk-head <n>', 'width of a QK head', parseSize)
+    .option('--top-k <k>', 'heads active per token', parseSize)
     .option('--init <how>', 'xavier, orig_heads or active_subspace')
-    .option('--steps <n>', 'optimiser steps', parseCount)
-    .option('--batch <n>', 'sequences per step', parseCount)
-    .option('--context <n>', 'tokens per sequence', parseCount)
-    .option('--lr <x>', 'learning rate', parseNumber)
-    .option('--warmup <n>', 'steps of warm-up', parseCount)
-    .option('--clip <x>', 'clip the gradient to this norm', parseNumber)
+    .option('--steps <n>', 'optimiser steps', parseSize)
+    .option('--batch <n>', 'sequences per step', parseSize)
+    .option('--context <n>', 'tokens per sequence', parseSize)
+    .option('--lr <x>', 'learning rate', parsePositive)
+    .option('--warmup <n>', 'steps of warm-up', parseSize)
+    .option('--clip <x>', 'clip the gradient to this norm', parsePositive)
     .option('--seed <n>', 'same seed, same weights', parseCount, 0)
     .option('--backend <name>', 'graph or sparse')
     .option('--out <file>', 'write the checkpoint')
@@ -138,14 +138,15 @@ async function apply(invocation: Invocation, checkpoint: string, options: ApplyO
     heddle.applyLorsa(start, inputs, { signal: invocation.signal }),
   );
   const outputs = applied.tensors.map(({ label, tensor }) => [label.name, tensor] as const);
-  const metadata = { heddle: JSON.stringify({ checkpoint: start.checkpoint }) };
+  const { provenance } = applied.end;
+  const metadata = { heddle: jsonText({ checkpoint: start.checkpoint, ...provenance }) };
   await file.write(writeSafetensors(Object.fromEntries(outputs), metadata));
   const { l0, fvu = null } = applied.end;
   const shapes = outputs.map(([name, tensor]) => ({ name, shape: tensor.shape }));
   const rows = shapes.map(({ name, shape }) => [name, showShape(shape)]);
   const measured = `L0 ${showNumber(l0)}${fvu === null ? '' : `, FVU ${showNumber(fvu)}`}`;
   invocation.print(
-    { out: file.path, tensors: shapes, l0, fvu },
+    { out: file.path, tensors: shapes, l0, fvu, provenance },
     `${table(['tensor', 'shape'], rows)}\n${measured}; wrote ${file.path}`,
   );
 }

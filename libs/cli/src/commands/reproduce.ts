@@ -42,12 +42,15 @@ async function reproduceRun(invocation: Invocation, path: string) {
 function provenanceOf(path: string, text: string | undefined): Provenance {
   try {
     const provenance = JSON.parse(text ?? '') as Provenance;
+    if (typeof provenance.request_json !== 'string' || !provenance.method.endsWith('/Run')) {
+      throw new TypeError('made by another method');
+    }
     if (provenance.request_json !== '') return provenance;
   } catch (cause) {
-    throw invalidArgument(`${path} carries no provenance: only files of \`heddle run\` do`, {
-      field: 'id',
-      cause,
-    });
+    throw invalidArgument(
+      `${path} does not say how to make it again: only files of \`heddle run\` do; of a job, name its id`,
+      { field: 'id', cause },
+    );
   }
   throw failedPrecondition(`${path}: the request was too large to be kept in its provenance`, {
     field: 'id',
