@@ -198,8 +198,9 @@ test('Apply answers activations and reconstruction, with a batch axis where the 
   const { provenance } = end;
   assert.match(provenance?.program_digest ?? '', /^sha256:[0-9a-f]{64}$/);
   assert.deepEqual([provenance?.precision, provenance?.created_ms], ['fp64', 7]);
-  const swapped = [start('/models/x', {}), ...input(y), ...input(x, 'target')];
-  const again = await applied(handlers, swapped);
+  y.data[0] = 9;
+  const changed = [start('/models/x', {}), ...input(x), ...input(y, 'target')];
+  const again = await applied(handlers, changed);
   assert.equal(again.end?.provenance?.program_digest, provenance?.program_digest);
   assert.notEqual(again.end?.provenance?.data_digest, provenance?.data_digest, 'other data');
 });
