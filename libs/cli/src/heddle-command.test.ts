@@ -27,7 +27,15 @@ interface Case {
 
 /** Every command that ends by itself, with a line that works. `up` and `tour` stay, and are tested as processes. */
 const CASES: readonly Case[] = [
-  { argv: ['model', 'add', 'm'], wrong: [['model', 'add'], ['model', 'add', 'a', 'b'], ['model']] },
+  {
+    argv: ['model', 'add', 'm'],
+    wrong: [
+      ['model', 'add'],
+      ['model', 'add', 'a', 'b'],
+      ['model', 'add', 'm', '--name', ''],
+      ['model'],
+    ],
+  },
   {
     argv: ['model', 'ls'],
     wrong: [
@@ -50,6 +58,7 @@ const CASES: readonly Case[] = [
       ['run', '--hooks', 'a', '--text', 'x', '--positions', '1,x'],
       ['run', '--hooks', 'a', '--tokens', '3-1'],
       ['run', '--hooks', 'a', '--text', 'x', '--bos', '--no-special'],
+      ['run', '--hooks', 'a', '--text', 'x', '--gradient', ' '],
     ],
   },
   {
@@ -74,7 +83,15 @@ const CASES: readonly Case[] = [
     argv: ['lorsa', 'train', '--layer', '0', '--out', 'c.safetensors'],
     out: 'c.safetensors',
     job: true,
-    wrong: [['lorsa', 'train'], ['lorsa', 'train', '--layer', '-1'], ['lorsa']],
+    wrong: [
+      ['lorsa', 'train'],
+      ['lorsa', 'train', '--layer', '-1'],
+      // On the wire 0 says "not given": it would train with the default instead.
+      ['lorsa', 'train', '--layer', '0', '--top-k', '0'],
+      ['lorsa', 'train', '--layer', '0', '--steps', '0'],
+      ['lorsa', 'train', '--layer', '0', '--lr', '0'],
+      ['lorsa'],
+    ],
   },
   {
     argv: ['lorsa', 'apply', 'c', '--input', 'x.safetensors', '--out', 'applied.safetensors'],
@@ -107,6 +124,7 @@ const CASES: readonly Case[] = [
       ['trace', '--text', 'x', '--method', 'some'],
       ['trace', '--text', 'x', '--threshold', '2'],
       ['trace', '--text', 'x', '--target', 'id:x'],
+      ['trace', '--text', 'x', '--target', ''],
     ],
   },
   {
@@ -366,7 +384,8 @@ test('values that are not finite are null in JSON', async () => {
 
 test('prompts come from standard input too, and a bad line is 3 with its number', async () => {
   const argv = ['run', '--hooks', 'a', '--input', '-', '--json'];
-  const good = await run(argv, fakeIo(directory, '{"text":"x","id":"one"}\n\n{"tokens":[1,2]}\n'));
+  const lines = '{"text":"x","id":"one"}\n\n{"tokens":[1,2],"id":2}\n';
+  const good = await run(argv, fakeIo(directory, lines));
   assert.equal(good.status, 0, good.err);
   const { prompts } = documentOf(good) as { prompts: unknown[] };
   assert.equal(prompts.length, 2);
@@ -398,6 +417,11 @@ test('interventions are read strictly', async () => {
     [{ hook: 'a', kind: 'add', value: [null] }],
     [{ hook: 'a', kind: 'zero', positions: [-1] }],
     [{ hook: 'a', kind: 'zero', wehre: 1 }],
+    [{ hook: 'a', kind: 'scale' }],
+    [{ hook: 'a', kind: 'scale', value: 2 }],
+    [{ hook: 'a', kind: 'zero', factor: 2 }],
+    [{ hook: 'a', kind: 'add', factor: 2 }],
+    [{ hook: 'a', kind: 'add' }],
   ]) {
     write(wrong);
     const ran = await run(argv);

@@ -17,7 +17,7 @@ const MEMBERS = ['hook', 'kind', 'positions', 'heads', 'prompts', 'value', 'fact
 
 /**
  * `--intervene F.json`: a list of `{"hook", "kind": "add" | "replace" | "scale" | "zero", "positions"?, "heads"?,
- * "prompts"?, "value"?, "factor"?}`; a value is a number or nested lists of numbers.
+ * "prompts"?, "value"?, "factor"?}`; a value, of add and replace, is a number or nested lists of numbers; a factor, of scale, is a number.
  */
 export async function readInterventions(
   invocation: Invocation,
@@ -45,9 +45,10 @@ function interventionOf(item: unknown, path: string, field: string): Init<Interv
   if (typeof hook !== 'string') throw invalid(path, `${field}.hook`, 'the name of a hook point');
   const known = typeof kind === 'string' ? KINDS[kind] : undefined;
   if (known === undefined) throw invalid(path, `${field}.kind`, Object.keys(KINDS).join(', '));
-  if (factor !== undefined && typeof factor !== 'number') {
-    throw invalid(path, `${field}.factor`, 'a number');
-  }
+  const needed = kind === 'scale' ? 'factor' : kind === 'zero' ? undefined : 'value';
+  checkMembers({ value, factor }, needed, (name, wanted) =>
+    invalid(path, `${field}.${name}`, wanted),
+  );
   return {
     hook,
     kind: known,
@@ -55,8 +56,26 @@ function interventionOf(item: unknown, path: string, field: string): Init<Interv
     heads: placesOf(heads, path, `${field}.heads`),
     prompts: placesOf(prompts, path, `${field}.prompts`),
     value: value === undefined ? null : inlineOf(value, path, `${field}.value`),
-    factor: factor ?? 0,
+    factor: typeof factor === 'number' ? factor : 0,
   };
+}
+
+/** A number under the wrong name would be taken for 0: a scale by `value` would silence the hook. */
+function checkMembers(
+  { value, factor }: { readonly value: unknown; readonly factor: unknown },
+  needed: 'value' | 'factor' | undefined,
+  refuse: (name: string, wanted: string) => Error,
+): void {
+  if (value !== undefined && needed !== 'value') {
+    throw refuse('value', 'absent: only add and replace take one');
+  }
+  if (factor !== undefined && needed !== 'factor') {
+    throw refuse('factor', 'absent: only scale takes one');
+  }
+  if (needed === 'factor' && typeof factor !== 'number') throw refuse('factor', 'a number');
+  if (needed === 'value' && value === undefined) {
+    throw refuse('value', 'a number, or nested lists of numbers');
+  }
 }
 
 function placesOf(value: unknown, path: string, field: string): readonly number[] {

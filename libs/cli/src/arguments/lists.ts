@@ -54,6 +54,20 @@ export function parseCount(text: string): number {
   return Number(text);
 }
 
+/** How many or how large, where none is no answer: on the wire 0 says "not given". */
+export function parseSize(text: string): number {
+  const size = parseCount(text);
+  if (size === 0) throw new InvalidArgumentError('it is at least 1.');
+  return size;
+}
+
+/** A number greater than 0: on the wire 0 says "not given". */
+export function parsePositive(text: string): number {
+  const value = parseNumber(text);
+  if (value <= 0) throw new InvalidArgumentError(`'${text}' is not greater than 0.`);
+  return value;
+}
+
 export function parsePort(text: string): number {
   const port = parseCount(text);
   if (port > 65_535) throw new InvalidArgumentError(`'${text}' is no port.`);
@@ -76,10 +90,11 @@ export function parseToken(text: string): { readonly id: number } | { readonly t
   return { id: Number(id) };
 }
 
-/** `T` or `T,T`. */
+/** `T` or `T,T`, none empty: a token that is a comma is said by its id. */
 export function parseTargets(text: string): ReturnType<typeof parseToken>[] {
-  return text
-    .split(',')
-    .filter((word) => word !== '')
-    .map(parseToken);
+  const words = text.split(',');
+  if (words.includes('')) {
+    throw new InvalidArgumentError('a token is empty; say one that has a comma as id:N.');
+  }
+  return words.map(parseToken);
 }

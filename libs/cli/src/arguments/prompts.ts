@@ -39,10 +39,14 @@ export function tokenizeOptions({ bos, special }: PromptOptions): Init<TokenizeO
   return { bos: bos ?? false, no_special: special === false };
 }
 
-/** The prompts of the options in the order text, tokens, input. Errors: usage when there are none. */
+/**
+ * The prompts of the options in the order text, tokens, input. Errors: usage when there are none,
+ * naming the options that the command has.
+ */
 export async function promptsOf(
   invocation: Invocation,
   { text = [], tokens = [], input }: PromptOptions,
+  otherwise = 'give --text or --tokens',
 ): Promise<Init<Prompt>[]> {
   const prompts: Init<Prompt>[] = [
     ...text.map((t) => ({ text: t })),
@@ -50,7 +54,7 @@ export async function promptsOf(
   ];
   if (input !== undefined) prompts.push(...(await readPrompts(invocation, input)));
   else if (prompts.length === 0) {
-    throw new UsageError('there is no prompt: give --text, --tokens or --input');
+    throw new UsageError(`there is no prompt: ${otherwise}`);
   }
   return prompts;
 }
@@ -66,13 +70,15 @@ async function readPrompts(invocation: Invocation, path: string): Promise<Init<P
   });
 }
 
-/** `{"text"}` or `{"tokens"}`, perhaps `"id"`; other members are the caller's business. Undefined: it is not one. */
+/** `{"text"}` or `{"tokens"}`, perhaps `"id"`, a string or a number; other members are the caller's business. Undefined: it is not one. */
 export function promptFrom(value: unknown): Init<Prompt> | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { text, tokens, id = '' } = value as Readonly<Record<string, unknown>>;
-  if (typeof id !== 'string' || (text === undefined) === (tokens === undefined)) return undefined;
-  if (typeof text === 'string') return { id, text };
-  return isPlaces(tokens) ? { id, tokens: { ids: tokens } } : undefined;
+  const isId = typeof id === 'string' || Number.isFinite(id);
+  if (!isId || (text === undefined) === (tokens === undefined)) return undefined;
+  const label = String(id);
+  if (typeof text === 'string') return { id: label, text };
+  return isPlaces(tokens) ? { id: label, tokens: { ids: tokens } } : undefined;
 }
 
 /** A list of numbers that count from 0. */

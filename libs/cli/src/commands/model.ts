@@ -3,6 +3,7 @@ import { OperationError, present } from '@heddle/core';
 import type { HookPoint, ModelInfo } from '@heddle/ports/proto/activation';
 import type { Command } from 'commander';
 import { modelReference } from '../arguments/model.ts';
+import { UsageError } from '../exit-status.ts';
 import type { Invocation, SessionNeeds } from '../invocation.ts';
 import { facts, showBytes, table } from '../show.ts';
 
@@ -35,13 +36,14 @@ export function addModel(program: Command, invocation: Invocation): void {
     .action((name: string) => remove(invocation, name));
 }
 
-async function add(invocation: Invocation, source: string, { name = '' }: { name?: string }) {
+async function add(invocation: Invocation, source: string, { name }: { name?: string }) {
+  if (name === '') throw new UsageError('--name is empty: leave it out, or name the model');
   const isHub = source.startsWith('hf:');
   const path = isHub ? source : resolve(invocation.io.workingDirectory, source);
   const { IMPORT_TIMEOUT_MS } = await import('@heddle/client');
   const { model } = await invocation.withHeddle(NEEDS, (heddle) =>
     heddle.activation.ImportModel(
-      { source: path, name },
+      { source: path, name: name ?? '' },
       { signal: invocation.signal, timeoutMs: IMPORT_TIMEOUT_MS },
     ),
   );

@@ -12,6 +12,7 @@ import {
   promptsOf,
   tokenizeOptions,
 } from '../arguments/prompts.ts';
+import { UsageError } from '../exit-status.ts';
 import type { Invocation } from '../invocation.ts';
 import { runFile } from '../run-file.ts';
 import { showBytes, showNumber, showShape, table } from '../show.ts';
@@ -75,8 +76,9 @@ async function requestOf(
   options: RunOptions,
 ): Promise<Init<RunRequest>> {
   const { hooks, positions = [], intervene, gradient = '', dtype } = options;
+  if (options.gradient?.trim() === '') throw new UsageError('--gradient is empty: name a scalar');
   const tokenize = tokenizeOptions(options);
-  const prompts = await promptsOf(invocation, options);
+  const prompts = await promptsOf(invocation, options, 'give --text, --tokens or --input');
   return {
     model: modelReference(invocation, model),
     prompts,

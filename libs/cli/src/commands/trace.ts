@@ -96,8 +96,9 @@ async function run(invocation: Invocation, model: string | undefined, options: T
 async function materialOf(invocation: Invocation, options: TraceOptions) {
   const { dataset, n, seed, text, tokens } = options;
   if (dataset === undefined) {
+    const wanted = 'give --text, --tokens or --dataset';
     if (n !== undefined) throw new UsageError('--n belongs to --dataset');
-    return { prompts: await promptsOf(invocation, options) };
+    return { prompts: await promptsOf(invocation, options, wanted) };
   }
   if (text !== undefined || tokens !== undefined) {
     throw new UsageError('--dataset and --text/--tokens exclude each other');

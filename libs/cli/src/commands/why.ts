@@ -38,6 +38,12 @@ export function addWhy(program: Command, invocation: Invocation): void {
     )
     .option('--top <n>', 'how many sources to show', parseCount, 20)
     .option('--detach', 'return at once (needs `heddle up`)')
+    .addHelpText(
+      'after',
+      `
+A score is a sum over pairs of a query's and a key's source; each pair is shared equally by its two sides, so that
+the contributions of both sides together are the score (--json: "sides" has each side's whole sum, "pairs" the pairs).`,
+    )
     .action((model: string | undefined, options: WhyOptions) => run(invocation, model, options));
 }
 
