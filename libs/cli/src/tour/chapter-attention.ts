@@ -25,7 +25,7 @@ export interface AttentionChapter {
   readonly prompt: string;
   readonly tokens: readonly string[];
   readonly strongest: readonly StrongHead[];
-  readonly nameMover: NameMover;
+  readonly nameReader: NameReader;
 }
 
 /**
@@ -33,7 +33,7 @@ export interface AttentionChapter {
  * name) falls furthest: a head may look at a name and do something else with it. From layer 1 on, because a head of
  * layer 0 has nothing but the embedding to read and its score no sources worth a chapter.
  */
-export interface NameMover {
+export interface NameReader {
   readonly layer: number;
   readonly head: number;
   /** Mean attention from the last position to the answer. */
@@ -63,13 +63,13 @@ export async function showAttention(guide: Guide): Promise<AttentionChapter> {
       figure(weight),
     ]),
   );
-  const nameMover = await findNameMover(guide);
-  const { layer, head, weight, difference, difference_without } = nameMover;
+  const nameReader = await findNameReader(guide);
+  const { layer, head, weight, difference, difference_without } = nameReader;
   out.line(
     `Over ${SENTENCES} sentences of this kind head ${layer}.${head} (from layer 1 on) gives ${figure(weight)} of the last token's attention to ` +
       `the name that is the answer; without it logit(answer) − logit(other name) goes from ${figure(difference)} to ${figure(difference_without)}.`,
   );
-  return { prompt, tokens, strongest, nameMover };
+  return { prompt, tokens, strongest, nameReader };
 }
 
 /** Patterns [head, query_pos, key_pos] of every layer, for each prompt. */
@@ -108,11 +108,11 @@ function strongestPairs(pattern: Tensor, layer: number): StrongHead[] {
   });
 }
 
-async function findNameMover(guide: Guide): Promise<NameMover> {
+async function findNameReader(guide: Guide): Promise<NameReader> {
   const sentences = ioiSentences(SENTENCES, 1);
   const looks = await looksAtAnswer(guide, sentences);
   const difference = await logitDifference(guide, sentences);
-  let best: NameMover | undefined;
+  let best: NameReader | undefined;
   const later = looks.filter((look) => look.layer > 0);
   const enough = (later[0]?.weight ?? 0) / 2;
   const candidates = later.filter((look) => look.weight >= enough).slice(0, CANDIDATES);

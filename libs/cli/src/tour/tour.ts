@@ -42,11 +42,11 @@ export async function tour(
   const model = await timed('a', importModel(first, options.model));
   const guide: Guide = { ...first, model: options.model === '' ? '' : model.name };
   const attention = await timed('b', showAttention(guide));
-  const { nameMover, tokens } = attention;
-  const lorsa = await timed('c', trainLorsa(guide, model, nameMover.layer));
-  const subspace = await timed('d', findSubspace(guide, nameMover));
+  const { nameReader, tokens } = attention;
+  const lorsa = await timed('c', trainLorsa(guide, model, nameReader.layer));
+  const subspace = await timed('d', findSubspace(guide, nameReader));
   const circuit = await timed('e', traceCircuit(guide));
-  const why = await timed('f', explainScore(guide, nameMover, tokens));
+  const why = await timed('f', explainScore(guide, nameReader, tokens));
   seconds['all'] = (performance.now() - started) / 1000;
   const report = { model, attention, lorsa, subspace, circuit, why, seconds };
   return report as unknown as TourReport;
