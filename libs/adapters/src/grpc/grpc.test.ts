@@ -88,7 +88,9 @@ test('a method without a handler, and a contract that is not there, answer UNIMP
   await withServer({ jobs: {} }, async ({ clients }) => {
     assert.equal((await failure(clients.jobs.Get({}))).code, 'unimplemented');
     assert.equal((await failure(drain(clients.jobs.Watch({})))).code, 'unimplemented');
-    assert.equal((await failure(clients.lorsa.StartTrain({}))).code, 'unimplemented');
+    const { code, message } = await failure(clients.lorsa.StartTrain({}));
+    assert.equal(code, 'unimplemented');
+    assert.match(message, /LorsaService\/StartTrain is not answered there: .* --services/);
   });
 });
 

@@ -34,7 +34,8 @@ export function toStatus(error: OperationError): StatusObject {
 export function fromServiceError(error: ServiceError): OperationError {
   const detail = detailOf(error.metadata);
   if (detail === undefined) {
-    return new OperationError({ code: codeOf(error.code), message: error.details, cause: error });
+    const message = notServed(error.details) ?? error.details;
+    return new OperationError({ code: codeOf(error.code), message, cause: error });
   }
   const code = CODES.find((known) => known === detail.code) ?? codeOf(error.code);
   const init: OperationErrorInit = {
@@ -46,6 +47,13 @@ export function fromServiceError(error: ServiceError): OperationError {
     ...(detail.retry_after_ms === undefined ? {} : { retryAfterMs: detail.retry_after_ms }),
   };
   return new OperationError(init);
+}
+
+/** grpc-js' own words for a method without a handler name no cause and nothing to do. */
+function notServed(details: string): string | undefined {
+  const method = /^The server does not implement the method \/(\S+)/.exec(details)?.[1];
+  if (method === undefined) return undefined;
+  return `${method} is not answered there: the process was brought up without that service (see heddle up --services), or the method is not built yet`;
 }
 
 /** The typed detail of an error, as jobs keep it too. */
