@@ -56,7 +56,8 @@ export function settingsFor(
   );
   const context = Math.min(given(o.context, CONTEXT), host.n_ctx);
   const steps = given(o.steps, STEPS);
-  const top_k = given(a.top_k, Math.min(TOP_K, Math.ceil((host.n_heads * host.d_head) / 4)));
+  const enough = Math.ceil((host.n_heads * host.d_head) / 4);
+  const top_k = given(a.top_k, Math.min(TOP_K, enough, n_ov_heads));
   const config: LorsaConfig = {
     d_model: host.d_model,
     n_ov_heads,

@@ -94,6 +94,14 @@ test('an architecture that does not fit the host is refused by field, with the w
   );
 });
 
+test('a K that nobody chose is never more than the heads that somebody did', () => {
+  const { host } = syntheticLayer(1);
+  const few = { ...architecture, n_ov_heads: 2, init: 'xavier' };
+  const { config } = settingsFor(checkedTrain({ ...EMPTY, architecture: few }), host);
+
+  assert.equal(config.topK, 2);
+});
+
 test('an estimate grows with steps and heads, and knows a step of the published size', () => {
   const { host } = syntheticLayer(1);
   const large = { ...host, d_model: 512, d_head: 64, n_heads: 8, n_ctx: 256, rotary: undefined };
