@@ -9,7 +9,7 @@ import { wordPositions } from './word-positions.ts';
 
 /** How many heads the table shows. */
 const STRONGEST = 8;
-/** Sentences over which a name mover is looked for; both orders, so that a fixed offset cannot pass for a name. */
+/** Sentences over which a name reader is looked for; both orders, so that a fixed offset cannot pass for a name. */
 const SENTENCES = 16;
 /** Heads that look at the answer at least half as much as the first of them; taking each away shows which moves it. */
 const CANDIDATES = 4;

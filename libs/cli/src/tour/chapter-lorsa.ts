@@ -25,7 +25,7 @@ export interface LorsaChapter {
   readonly dead_heads: number;
 }
 
-/** (c) Trains a small Lorsa in place of the attention layer that holds the name mover. */
+/** (c) Trains a small Lorsa in place of the attention layer that holds the name reader. */
 export async function trainLorsa(
   guide: Guide,
   info: ModelInfo,

@@ -22,7 +22,7 @@ export interface WhyChapter {
   readonly sources: readonly Source[];
 }
 
-/** (f) The highest score of the name mover at the end of the sentence, as a sum over everything that made it. */
+/** (f) The highest score of the name reader at the end of the sentence, as a sum over everything that made it. */
 export async function explainScore(
   guide: Guide,
   { layer, head }: { readonly layer: number; readonly head: number },
