@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { failedPrecondition, OperationError } from '@heddle/core';
 
 const FILE = 'heddle.lock';
@@ -94,15 +94,64 @@ export async function findOwner(
   });
 }
 
+/**
+ * Folder by folder: Node's own `recursive` tries for ever where a file system answers ENOENT for a folder whose parent is
+ * there (`/proc/x`), and neither a signal nor a time-out ends it.
+ */
+async function makeFolders(directory: string): Promise<void> {
+  const path = resolve(directory);
+  try {
+    await mkdir(path);
+  } catch (thrown) {
+    const code = codeOf(thrown);
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || (await exists(parent))) throw thrown;
+    await makeFolders(parent);
+    // Another process may have been faster.
+    await mkdir(path).catch((again: unknown) => {
+      if (codeOf(again) !== 'EEXIST') throw again;
+    });
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
 async function makeDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeWithParents(directory);
   } catch (cause) {
     const why = codeOf(cause) ?? String(cause);
     throw failedPrecondition(`--data: ${directory} cannot be made (${why})`, {
       field: 'data',
       cause,
     });
+  }
+}
+
+/** Node's own `recursive` never comes back where a folder is there but takes no children (/proc). */
+async function makeWithParents(directory: string): Promise<void> {
+  const made = await makeOne(directory);
+  if (made) return;
+  await makeWithParents(dirname(directory));
+  if (!(await makeOne(directory))) {
+    throw Object.assign(new Error(`${dirname(directory)} takes no folders`), { code: 'ENOENT' });
+  }
+}
+
+/** False: the parent is missing. */
+async function makeOne(directory: string): Promise<boolean> {
+  try {
+    await mkdir(directory);
+    return true;
+  } catch (cause) {
+    if (codeOf(cause) === 'EEXIST' && (await stat(directory)).isDirectory()) return true;
+    if (codeOf(cause) === 'ENOENT' && dirname(directory) !== directory) return false;
+    throw cause;
   }
 }
 
