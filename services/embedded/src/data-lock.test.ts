@@ -52,20 +52,6 @@ test('of many that come at once after a crash, exactly one takes over', async ()
   assert.equal(tries.filter(({ status }) => status === 'fulfilled').length, 1);
 });
 
-test('a directory that cannot be made is refused at once, a nested one is made', async () => {
-  const folder = await temporaryFolder();
-  const lock = await DataLock.acquire(join(folder.path, 'a/b/c'));
-  await lock.release();
-  await writeFile(join(folder.path, 'file'), '');
-  const impossible = ['file', 'file/below'].map((name) => join(folder.path, name));
-  // Answers ENOENT for a folder whose parent is there; only Linux has it.
-  if (process.platform === 'linux') impossible.push('/proc/heddle-cannot-be-here');
-  for (const path of impossible) {
-    await assert.rejects(DataLock.acquire(path), { code: 'failed_precondition', field: 'data' });
-  }
-  await folder.remove();
-});
-
 test('a folder that cannot be made is refused at once, with the system’s word', async () => {
   const file = join(scratch, 'a-file');
   writeFileSync(file, '');

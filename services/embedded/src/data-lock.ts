@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { failedPrecondition, OperationError } from '@heddle/core';
 
 const FILE = 'heddle.lock';
@@ -93,33 +93,6 @@ export async function findOwner(
     message: `the process that owns ${directory} neither answers nor ends: see its log, or stop it`,
   });
 }
-
-/**
- * Folder by folder: Node's own `recursive` tries for ever where a file system answers ENOENT for a folder whose parent is
- * there (`/proc/x`), and neither a signal nor a time-out ends it.
- */
-async function makeFolders(directory: string): Promise<void> {
-  const path = resolve(directory);
-  try {
-    await mkdir(path);
-  } catch (thrown) {
-    const code = codeOf(thrown);
-    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
-    const parent = dirname(path);
-    if (code !== 'ENOENT' || (await exists(parent))) throw thrown;
-    await makeFolders(parent);
-    // Another process may have been faster.
-    await mkdir(path).catch((again: unknown) => {
-      if (codeOf(again) !== 'EEXIST') throw again;
-    });
-  }
-}
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 async function makeDirectory(directory: string): Promise<void> {
   try {
