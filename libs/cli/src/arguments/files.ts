@@ -93,6 +93,10 @@ export class OutputFile {
     }
     const there = await stat(full).catch(() => undefined);
     if (there?.isDirectory()) throw invalidArgument(`--out: ${path} is a folder`, { field: 'out' });
+    // The rename would put a file in the place of a device: /dev/null, for everybody on the machine.
+    if (path === '-' || (there !== undefined && !there.isFile())) {
+      throw invalidArgument(`--out: ${path} is no plain file; name one`, { field: 'out' });
+    }
     return new OutputFile(full, path);
   }
 
