@@ -25,7 +25,8 @@ import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
 
 const BATCH = 4;
 const POS = 256;
-const ROUNDS = 9;
+/** Odd, and enough for a median on a machine with moods; a minute in all. */
+const ROUNDS = 11;
 /** Of a round: a pass takes as long as forty of these, so that both see the machine's mood equally often. */
 const PRODUCTS_PER_PASS = 5;
 const GPT2_SMALL = { n_layer: 12, n_head: 12, n_embd: 768, vocab_size: 50257, n_positions: 1024 };
