@@ -7,7 +7,7 @@ import type { Invocation } from './invocation.ts';
 import { showProgress } from './progress.ts';
 
 /** A cancelled job stops within its kind's bound; after this we no longer wait to see it. */
-const CANCEL_WAIT_MS = 30_000;
+export const CANCEL_WAIT_MS = 30_000;
 
 /** Follows a job to its end with progress. Ctrl-C cancels it, unless `cancel` is false. Errors: the job's own. */
 export async function followJob(
@@ -43,7 +43,8 @@ async function cancelAndWait(invocation: Invocation, heddle: Heddle, id: string)
   await heddle.waitForJob(id, { signal: AbortSignal.timeout(CANCEL_WAIT_MS) });
 }
 
-function endedBadly(job: Job): OperationError {
+/** Why a job that ended has no result: its own error, or that it was cancelled. */
+export function endedBadly(job: Job): OperationError {
   if (job.error === null) {
     const code = job.state === 'JOB_STATE_CANCELLED' ? 'cancelled' : 'unknown';
     return new OperationError({ code, message: `job ${job.id} was cancelled` });

@@ -111,13 +111,14 @@ function strongestPairs(pattern: Tensor, layer: number): StrongHead[] {
 async function findNameReader(guide: Guide): Promise<NameReader> {
   const sentences = ioiSentences(SENTENCES, 1);
   const looks = await looksAtAnswer(guide, sentences);
-  const difference = await logitDifference(guide, sentences);
+  const asked = await Promise.all(sentences.map((sentence) => askedSentence(guide, sentence)));
+  const difference = await logitDifference(guide, asked);
   let best: NameReader | undefined;
   const later = looks.filter((look) => look.layer > 0);
   const enough = (later[0]?.weight ?? 0) / 2;
   const candidates = later.filter((look) => look.weight >= enough).slice(0, CANDIDATES);
   for (const { layer, head, weight } of candidates) {
-    const without = await logitDifference(guide, sentences, { layer, head });
+    const without = await logitDifference(guide, asked, { layer, head });
     if (best === undefined || without < best.difference_without) {
       best = { layer, head, weight, difference, difference_without: without };
     }
@@ -152,10 +153,25 @@ async function looksAtAnswer(guide: Guide, sentences: readonly IoiSentence[]): P
   return [...looks.values()].sort((a, b) => b.weight - a.weight);
 }
 
+/** A sentence with the tokens that its two names begin with. */
+interface AskedSentence {
+  readonly prompt: string;
+  readonly ioToken: number;
+  readonly sToken: number;
+}
+
+async function askedSentence(guide: Guide, { prompt, io, s }: IoiSentence): Promise<AskedSentence> {
+  return {
+    prompt,
+    ioToken: await firstToken(guide, ` ${io}`),
+    sToken: await firstToken(guide, ` ${s}`),
+  };
+}
+
 /** Mean of logit(answer) − logit(other name) after the last token, with one head's z set to zero if one is named. */
 async function logitDifference(
   { heddle, model, signal }: Guide,
-  sentences: readonly IoiSentence[],
+  sentences: readonly AskedSentence[],
   without?: { readonly layer: number; readonly head: number },
 ): Promise<number> {
   const ablation = without && {
@@ -163,12 +179,6 @@ async function logitDifference(
     kind: 'INTERVENTION_KIND_ZERO' as const,
     heads: [without.head],
   };
-  const names = await Promise.all(
-    sentences.map(async ({ io, s }) => [
-      await firstToken({ heddle, model, signal }, ` ${io}`),
-      await firstToken({ heddle, model, signal }, ` ${s}`),
-    ]),
-  );
   let total = 0;
   const prompts = sentences.map(({ prompt }) => ({ text: prompt }));
   const interventions = ablation ? [ablation] : [];
@@ -177,17 +187,14 @@ async function logitDifference(
     if (item.type !== 'tensor') continue;
     const { label, tensor } = item.tensor;
     const [pos = 0, d_vocab = 0] = tensor.shape;
-    const [io = 0, s = 0] = names[label.prompt] ?? [];
+    const { ioToken, sToken } = present(sentences[label.prompt], `prompt ${label.prompt}`);
     const last = (pos - 1) * d_vocab;
-    total += Number(tensor.data[last + io]) - Number(tensor.data[last + s]);
+    total += Number(tensor.data[last + ioToken]) - Number(tensor.data[last + sToken]);
   }
   return total / sentences.length;
 }
 
-async function firstToken(
-  { heddle, model, signal }: Pick<Guide, 'heddle' | 'model' | 'signal'>,
-  text: string,
-): Promise<number> {
+async function firstToken({ heddle, model, signal }: Guide, text: string): Promise<number> {
   const options = { no_special: true };
   const { tokens } = await heddle.activation.Tokenize(
     { model, prompt: { text }, options },

@@ -1,6 +1,6 @@
 import { present } from '@heddle/core';
 import { follow, type Guide } from './guide.ts';
-import { figure } from './tour-output.ts';
+import { figure, sumLine } from './tour-output.ts';
 import { FAMILIAR } from './tour-texts.ts';
 
 const EDGES_SHOWN = 8;
@@ -27,7 +27,7 @@ export interface CircuitChapter extends TracedGraph {
 export async function traceCircuit(guide: Guide): Promise<CircuitChapter> {
   const { heddle, out, signal, model } = guide;
   out.chapter('e', `The circuit behind “${FAMILIAR.prompt}” → “ ${FAMILIAR.io}”`);
-  const { job } = await heddle.circuit.StartTrace(
+  const response = await heddle.circuit.StartTrace(
     {
       model,
       prompts: [{ text: FAMILIAR.prompt }],
@@ -37,7 +37,7 @@ export async function traceCircuit(guide: Guide): Promise<CircuitChapter> {
     },
     { signal },
   );
-  const { id, summary } = await follow(guide, job);
+  const { id, summary } = await follow(guide, response);
   const [graph] = summary['graphs'] as readonly TracedGraph[];
   const traced = present(graph, 'the graph of the one prompt');
   out.line(`${traced.nodes} nodes, ${traced.edges} edges; the strongest:`);
@@ -49,18 +49,4 @@ export async function traceCircuit(guide: Guide): Promise<CircuitChapter> {
   );
   out.line(sumLine(`logit ${FAMILIAR.io} − logit ${FAMILIAR.s}`, traced));
   return { job: id, ...traced };
-}
-
-/** How well a sum of independently computed terms meets the value that the model computed. */
-export function sumLine(
-  what: string,
-  sums: { readonly value: number; readonly sum: number; readonly terms_abs_sum: number },
-): string {
-  const off = Math.abs(sums.value - sums.sum);
-  const share = off / sums.terms_abs_sum;
-  const verdict = share <= 1e-4 ? 'within' : 'NOT WITHIN';
-  return (
-    `${what}: value ${figure(sums.value)}, Σ of its terms ${figure(sums.sum)}; ` +
-    `|value − Σ| = ${figure(off)} is ${figure(share)} of Σ|terms| (${verdict} 1e-4)`
-  );
 }

@@ -38,7 +38,7 @@ export async function trainLorsa(
   out.line(
     `${n_ov_heads} rank-one heads, at most ${top_k} active a token, on ${TEXTS} sentences (names, lists, boxes)`,
   );
-  const { job } = await heddle.lorsa.StartTrain(
+  const response = await heddle.lorsa.StartTrain(
     {
       model,
       layer,
@@ -63,7 +63,7 @@ export async function trainLorsa(
     },
     { signal },
   );
-  const { id, summary } = await follow(guide, job);
+  const { id, summary } = await follow(guide, response);
   const chapter: LorsaChapter = {
     job: id,
     layer,

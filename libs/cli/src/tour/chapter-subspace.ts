@@ -37,11 +37,11 @@ export async function findSubspace(
       negative: wordPositions(tokens, sentence.s),
     });
   }
-  const { job } = await heddle.qk.StartFit(
+  const response = await heddle.qk.StartFit(
     { model, contrasts, heads: [{ layer, head }] },
     { signal },
   );
-  const { id, summary } = await follow(guide, job);
+  const { id, summary } = await follow(guide, response);
   const [fit] = summary['features'] as readonly {
     readonly head: string;
     readonly rank: number;

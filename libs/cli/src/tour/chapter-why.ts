@@ -1,6 +1,5 @@
-import { sumLine } from './chapter-circuit.ts';
 import { follow, type Guide } from './guide.ts';
-import { figure, visible } from './tour-output.ts';
+import { figure, sumLine, visible } from './tour-output.ts';
 import { FAMILIAR } from './tour-texts.ts';
 
 const SOURCES_SHOWN = 10;
@@ -31,11 +30,11 @@ export async function explainScore(
   const { heddle, out, signal, model } = guide;
   const query = tokens.length - 1;
   out.chapter('f', `Why head ${layer}.${head} looks where it looks at the end`);
-  const { job } = await heddle.attribution.StartWhy(
+  const response = await heddle.attribution.StartWhy(
     { model, prompt: { text: FAMILIAR.prompt }, score: { head: { layer, head }, query } },
     { signal },
   );
-  const { id, summary } = await follow(guide, job);
+  const { id, summary } = await follow(guide, response);
   const found = summary as unknown as Omit<WhyChapter, 'job' | 'head'>;
   out.table(
     ['source', 'side', 'position', 'contribution'],

@@ -1,6 +1,6 @@
 import type { Heddle } from '@heddle/client';
-import { OperationError } from '@heddle/core';
 import type { Job } from '@heddle/ports/proto/common';
+import { CANCEL_WAIT_MS, endedBadly, started } from '../follow-job.ts';
 import type { TourOutput } from './tour-output.ts';
 
 /** What every chapter of the tour is led by. */
@@ -12,15 +12,12 @@ export interface Guide {
   readonly model: string;
 }
 
-/** Ctrl-C cancels the chapter's job; after this we no longer wait to see it end. */
-const CANCEL_WAIT_MS = 30_000;
-
-/** Follows a job to its end with progress, and gives what it found. Errors: the job's own. */
+/** Follows a job to its end with progress, and gives what it found; Ctrl-C cancels it. Errors: the job's own. */
 export async function follow(
   { heddle, out, signal }: Guide,
-  started: Job | null,
+  response: { readonly job: Job | null },
 ): Promise<{ readonly id: string; readonly summary: Readonly<Record<string, unknown>> }> {
-  const id = started?.id ?? '';
+  const id = started(response);
   const leave = new AbortController();
   const stop = () => {
     heddle.jobs.Cancel({ id }).catch(() => leave.abort());
@@ -35,12 +32,7 @@ export async function follow(
       },
     })
     .finally(() => signal.removeEventListener('abort', stop));
-  if (job.state !== 'JOB_STATE_SUCCEEDED') {
-    throw new OperationError({
-      code: job.state === 'JOB_STATE_CANCELLED' ? 'cancelled' : 'internal',
-      message: `job ${id} (${job.kind}) did not succeed: ${job.error?.message ?? job.state}`,
-    });
-  }
+  if (job.state !== 'JOB_STATE_SUCCEEDED') throw endedBadly(job);
   const { summary } = await heddle.outcome(id, { signal });
   return { id, summary };
 }

@@ -26,3 +26,17 @@ export function figure(value: number): string {
 export function visible(token: string): string {
   return JSON.stringify(token);
 }
+
+/** How well a sum of independently computed terms meets the value that the model computed. */
+export function sumLine(
+  what: string,
+  sums: { readonly value: number; readonly sum: number; readonly terms_abs_sum: number },
+): string {
+  const off = Math.abs(sums.value - sums.sum);
+  const share = off / sums.terms_abs_sum;
+  const verdict = share <= 1e-4 ? 'within' : 'NOT WITHIN';
+  return (
+    `${what}: value ${figure(sums.value)}, Σ of its terms ${figure(sums.sum)}; ` +
+    `|value − Σ| = ${figure(off)} is ${figure(share)} of Σ|terms| (${verdict} 1e-4)`
+  );
+}

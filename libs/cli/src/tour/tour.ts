@@ -30,24 +30,23 @@ export async function tour(
 ): Promise<TourReport> {
   const { out, signal } = options;
   const started = performance.now();
-  const seconds: Record<string, number> = {};
-  const timed = async <T>(chapter: string, work: Promise<T>): Promise<T> => {
+  const seconds = { a: 0, b: 0, c: 0, d: 0, e: 0, f: 0, all: 0 };
+  const timed = async <T>(chapter: keyof typeof seconds, work: () => Promise<T>): Promise<T> => {
     const from = performance.now();
-    const result = await work;
+    const result = await work();
     seconds[chapter] = (performance.now() - from) / 1000;
     return result;
   };
 
   const first: Guide = { heddle, out, signal, model: options.model };
-  const model = await timed('a', importModel(first, options.model));
+  const model = await timed('a', () => importModel(first, options.model));
   const guide: Guide = { ...first, model: options.model === '' ? '' : model.name };
-  const attention = await timed('b', showAttention(guide));
+  const attention = await timed('b', () => showAttention(guide));
   const { nameReader, tokens } = attention;
-  const lorsa = await timed('c', trainLorsa(guide, model, nameReader.layer));
-  const subspace = await timed('d', findSubspace(guide, nameReader));
-  const circuit = await timed('e', traceCircuit(guide));
-  const why = await timed('f', explainScore(guide, nameReader, tokens));
-  seconds['all'] = (performance.now() - started) / 1000;
-  const report = { model, attention, lorsa, subspace, circuit, why, seconds };
-  return report as unknown as TourReport;
+  const lorsa = await timed('c', () => trainLorsa(guide, model, nameReader.layer));
+  const subspace = await timed('d', () => findSubspace(guide, nameReader));
+  const circuit = await timed('e', () => traceCircuit(guide));
+  const why = await timed('f', () => explainScore(guide, nameReader, tokens));
+  seconds.all = (performance.now() - started) / 1000;
+  return { model, attention, lorsa, subspace, circuit, why, seconds };
 }
