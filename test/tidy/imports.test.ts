@@ -37,6 +37,9 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'cli-table3': ['libs/cli/src/'],
   'cli-progress': ['libs/cli/src/'],
   'fast-check': [],
+  hyparquet: ['libs/formats/src/'],
+  'hyparquet-compressors': ['libs/formats/src/'],
+  assemblyscript: ['test/gen/'],
 };
 
 const PURE = ['core', 'tensor', 'linalg', 'onnx', 'formats', 'models', 'interp', 'ports'];

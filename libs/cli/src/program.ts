@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { addGc } from './commands/gc.ts';
 import { addJob } from './commands/job.ts';
-import { addLorsa } from './commands/lorsa.ts';
+import { addLorsa } from './commands/lorsa/index.ts';
 import { addModel } from './commands/model.ts';
 import { addQk } from './commands/qk.ts';
 import { addReproduce } from './commands/reproduce.ts';

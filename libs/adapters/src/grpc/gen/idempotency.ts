@@ -16,5 +16,8 @@ export const IDEMPOTENT: ReadonlySet<string> = new Set([
   '/heddle.jobs.v1.JobsService/Result',
   '/heddle.jobs.v1.JobsService/ReadArtifact',
   '/heddle.jobs.v1.JobsService/Pin',
+  '/heddle.lorsa.v1.LorsaService/ListHeads',
+  '/heddle.lorsa.v1.LorsaService/DescribeHead',
+  '/heddle.lorsa.v1.LorsaService/Export',
   '/heddle.lorsa.v1.LorsaService/DescribeCheckpoint',
 ]);

@@ -128,6 +128,8 @@ export interface RunRequest {
   readonly gradient: string;
   /** The pass of a job: its prompts share a batch with no other caller, so that its values follow from the request alone. */
   readonly alone: boolean;
+  /** Also the tensor `loss_per_token` `[pos - 1]`: −log p of each token after the first, computed where the logits are. */
+  readonly loss_per_token: boolean;
 }
 
 /** Changes the value at a hook point before anything reads it. The values are feeds: new numbers need no new session. */
@@ -177,11 +179,18 @@ export interface RunEnd {
 export interface StartCacheActivationsRequest {
   readonly model: string;
   readonly hooks: readonly string[];
-  /** Folder or file of text under a root that the server allows. */
+  /** A text, jsonl or parquet file, or a folder of them, under a root that the server allows. */
   readonly corpus: string;
+  /** Spread evenly over the corpus; 0: all of it. */
   readonly tokens_max: number;
+  /** F32 (also when unspecified) or F16. */
   readonly dtype: ElementType;
   readonly client_key: string;
+  /** Tokens per sequence; 0: 128, or n_ctx where that is less. */
+  readonly context: number;
+  /** Instead of a corpus; at most 3 MiB in all. */
+  readonly prompts: readonly Prompt[];
+  readonly options: TokenizeOptions | null;
 }
 
 export interface StartCacheActivationsResponse {
@@ -203,6 +212,6 @@ export interface ActivationService {
   readonly Tokenize: Unary<TokenizeRequest, TokenizeResponse>;
   /** Values at hook points: one RunStart, then each tensor as header and chunks, then one RunEnd. */
   readonly Run: ServerStream<RunRequest, RunResponse>;
-  /** Writes activations of a corpus as shards that several trainings share. Not built yet: UNIMPLEMENTED. */
+  /** Writes activations of a corpus as shards that several trainings share (`activation.cache`). The same question is answered by the same job. */
   readonly StartCacheActivations: Unary<StartCacheActivationsRequest, StartCacheActivationsResponse>;
 }

@@ -69,6 +69,13 @@ export interface Progress {
   readonly unit: string;
   /** One short line for people: `FVU 0.31, L0 12.4`. */
   readonly message: string;
+  /** Numbers worth seeing live: `loss`, `fvu`, `l0`, `tokens_per_second`. */
+  readonly figures: readonly Figure[];
+}
+
+export interface Figure {
+  readonly name: string;
+  readonly value: number;
 }
 
 /** One file that a job made: kept by content, streamed by JobsService.ReadArtifact. */

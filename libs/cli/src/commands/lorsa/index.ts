@@ -1,0 +1,11 @@
+import type { Command } from 'commander';
+import type { Invocation } from '../../invocation.ts';
+import { addApply } from './apply.ts';
+import { addTrain } from './train.ts';
+
+const COMMANDS = [addTrain, addApply];
+
+export function addLorsa(program: Command, invocation: Invocation): void {
+  const lorsa = program.command('lorsa').description('low-rank sparse attention: train, apply');
+  for (const add of COMMANDS) add(lorsa, invocation);
+}
