@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { JobView } from '@heddle/actor';
 import { OperationError, Rng } from '@heddle/core';
 import { writeLorsaCheckpoint } from '@heddle/formats';
 import { initialiseLevelA, type LorsaLayer, layerToCheckpoint } from '@heddle/interp/lorsa';
@@ -42,8 +41,6 @@ const layer: LorsaLayer = (() => {
   };
 })();
 
-const SIZES = { d_model: 6, d_head: 4, n_heads: 2, n_ctx: 16, n_layers: 2 };
-
 /** A folder in memory. */
 function folderOf(files: Readonly<Record<string, Uint8Array>>): ModelFolder {
   return {
@@ -65,7 +62,6 @@ async function setUp() {
   const blobs = new MemoryBlobs(new VirtualClock());
   const metrics = new CountingMetrics();
   metrics.register(LORSA_METRICS);
-  const submitted: unknown[] = [];
   const files: Record<string, Uint8Array> = {
     'config.json': new TextEncoder().encode(configText),
     'sae_weights.safetensors': weights,
@@ -76,18 +72,10 @@ async function setUp() {
     versions: { heddle: '0' },
     clock: { now: () => 7 },
     breathe: async () => {},
-    sizes: async () => SIZES,
     hub: { open: async () => folderOf(files) },
-    jobs: {
-      submit: async (kind, request, options) => {
-        assert.equal(kind, 'lorsa.train');
-        submitted.push([request, options?.key]);
-        return { id: 'job-1' } as JobView;
-      },
-    },
     jobResult: async () => encodeOutcome({ summary: {}, artifacts: [] }),
   });
-  return { handlers, submitted, files, metrics, blobs };
+  return { handlers, files, metrics, blobs };
 }
 
 const call = { signal: AbortSignal.timeout(60_000), log: silentLog, method: 'test' };
@@ -123,41 +111,6 @@ const rows = (...shape: number[]) => {
   for (let i = 0; i < t.data.length; i++) t.data[i] = rng.normal();
   return t;
 };
-
-const START = {
-  model: 'm',
-  layer: 1,
-  architecture: null,
-  optimiser: null,
-  data: null,
-  seed: 9,
-  backend: 'graph',
-  checkpoint_steps: 0,
-  client_key: 'mine',
-};
-
-test('StartTrain submits the checked request under the caller’s key', async () => {
-  const { handlers, submitted } = await setUp();
-  const reply = await handlers.StartTrain?.(START, call);
-  assert.deepEqual(reply, { job: { id: 'job-1' } });
-  const [[request, key]] = submitted as [[{ model: string; seed: number }, string]];
-  assert.deepEqual([request.model, request.seed, key], ['m', 9, 'mine']);
-});
-
-test('StartTrain refuses at once what does not fit the host, and submits nothing', async () => {
-  const { handlers, submitted } = await setUp();
-  const architecture = { n_ov_heads: 0, n_qk_heads: 3, d_qk_head: 0, top_k: 0, init: '' };
-  for (const [change, field] of [
-    [{ layer: 2 }, 'layer'],
-    [{ architecture }, 'architecture.n_qk_heads'],
-  ] as const) {
-    await assert.rejects(
-      handlers.StartTrain?.({ ...START, ...change }, call) ?? Promise.resolve(),
-      (error: OperationError) => error.code === 'invalid_argument' && error.field === field,
-    );
-  }
-  assert.deepEqual(submitted, []);
-});
 
 test('DescribeCheckpoint tells sizes, hooks and normalisation of a folder', async () => {
   const { handlers } = await setUp();
@@ -260,9 +213,7 @@ test('a result whose blob is a single file with its config inside opens by job i
     versions: { heddle: '0' },
     clock: { now: () => 7 },
     breathe: async () => {},
-    sizes: async () => SIZES,
     hub: { open: async () => assert.fail('no folder') },
-    jobs: { submit: async () => assert.fail('no job') },
     jobResult: () => blobs.read(result),
   });
   const reply = await own.DescribeCheckpoint?.({ checkpoint: 'job-7' }, call);

@@ -1,4 +1,4 @@
-import type { JobRuntime } from '@heddle/actor';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { invalidArgument, OperationError } from '@heddle/core';
 import {
   type CallContext,
@@ -19,16 +19,11 @@ import type {
 import type { Tensor } from '@heddle/tensor';
 import { apply } from './apply.ts';
 import { type CheckpointSources, type OpenCheckpoint, openCheckpoint } from './checkpoint-files.ts';
-import { type HostSizes, requireLayer } from './host-layer.ts';
 import { APPLY_BYTES_MAX } from './limits.ts';
-import { settingsFor } from './lorsa-settings.ts';
+import type { LorsaDeps, LorsaPart } from './part.ts';
 import { digestOfTensors } from './programs.ts';
-import { asJson, checkedTrain } from './train-request.ts';
 
 export interface HandlerDeps extends CheckpointSources {
-  /** The sizes of the host that a training names; errors as the activation server's. */
-  readonly sizes: (model: string, signal: AbortSignal) => Promise<HostSizes>;
-  readonly jobs: Pick<JobRuntime, 'submit'>;
   readonly metrics: Metrics;
   readonly versions: Readonly<Record<string, string>>;
   readonly clock: Pick<Clock, 'now'>;
@@ -36,19 +31,17 @@ export interface HandlerDeps extends CheckpointSources {
   readonly breathe: () => Promise<void>;
 }
 
-/** The contract's side: requests checked in, answers out. Methods that are not here answer UNIMPLEMENTED. */
+/** The part that runs checkpoints: Apply and DescribeCheckpoint. */
+export function checkpointPart(deps: LorsaDeps): LorsaPart {
+  const { blobs, jobs } = deps;
+  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
+  const handlers = lorsaHandlers({ ...deps, breathe: () => nextTurn(), jobResult });
+  return { handlers, jobKinds: [] };
+}
+
+/** The contract's side: requests checked in, answers out. */
 export function lorsaHandlers(deps: HandlerDeps): Handlers<LorsaService> {
   return {
-    async StartTrain(request, call) {
-      const train = checkedTrain(request);
-      const host = await deps.sizes(train.model, call.signal);
-      requireLayer(host, train.layer);
-      settingsFor(train, host); // refuses now what the job would refuse later
-      const key = request.client_key;
-      const { id } = await deps.jobs.submit('lorsa.train', asJson(train), { key });
-      return { job: { id } };
-    },
-
     async DescribeCheckpoint({ checkpoint }) {
       const { layer, provenance } = await openCheckpoint(deps, checkpoint);
       const { config } = layer;

@@ -1,52 +1,23 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { JobKind, JobRuntime } from '@heddle/actor';
-import type { HostServiceDeps } from '@heddle/client';
-import type { Blobs, Clock, Engine, Service } from '@heddle/ports';
-import { remoteActivations } from './activations.ts';
-import { readCorpus } from './corpus.ts';
-import { lorsaHandlers } from './handlers.ts';
-import { readHostLayer, readHostSizes } from './host-layer.ts';
+import type { JobKind } from '@heddle/actor';
+import type { Service } from '@heddle/ports';
+import { checkpointPart } from './handlers.ts';
 import { LORSA_METRICS } from './metrics.ts';
-import { trainKind } from './train-job.ts';
+import type { LorsaDeps, LorsaPart } from './part.ts';
+import { trainPart } from './train-handlers.ts';
 
 export { LORSA_METRICS } from './metrics.ts';
+export type { LorsaDeps } from './part.ts';
 
-export interface LorsaDeps extends HostServiceDeps {
-  readonly clock: Clock;
-  readonly engine: Engine;
-  readonly blobs: Blobs;
-  readonly jobs: Pick<JobRuntime, 'submit' | 'result'>;
-}
+/** Each subject's handlers and job kinds, one line each. */
+const PARTS: readonly ((deps: LorsaDeps) => LorsaPart)[] = [trainPart, checkpointPart];
 
-/** Trains Lorsa layers and runs them. */
+/** Trains Lorsa layers, runs them, and looks at them. */
 export async function createService(deps: LorsaDeps): Promise<Service<JobKind>> {
-  const { clock, engine, hub, blobs, metrics, jobs, peers, versions, store } = deps;
+  const parts = PARTS.map((make) => make(deps));
   return {
     name: 'lorsa-trainer',
-    handlers: {
-      lorsa: lorsaHandlers({
-        blobs,
-        hub,
-        metrics,
-        versions,
-        clock,
-        breathe: () => nextTurn(),
-        sizes: (model, signal) => readHostSizes(peers, model, signal),
-        jobs,
-        jobResult: async (id) => blobs.read((await jobs.result(id)).digest),
-      }),
-    },
-    jobKinds: [
-      trainKind({
-        engine,
-        metrics,
-        versions,
-        activations: remoteActivations(peers),
-        sizes: (model) => readHostSizes(peers, model),
-        host: (model, layer) => readHostLayer({ hub, store, peers }, model, layer),
-        corpus: (data) => readCorpus(hub, data),
-      }),
-    ],
+    handlers: { lorsa: Object.assign({}, ...parts.map(({ handlers }) => handlers)) },
+    jobKinds: parts.flatMap(({ jobKinds }) => jobKinds),
     metrics: LORSA_METRICS,
     close: async () => {},
   };

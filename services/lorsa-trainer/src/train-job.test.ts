@@ -35,7 +35,15 @@ function request(
   const started = checkedTrain({
     model: 'synthetic',
     layer: 0,
-    architecture: { n_ov_heads: 64, n_qk_heads: 2, d_qk_head: 8, top_k: 8, init },
+    architecture: {
+      n_ov_heads: 64,
+      n_qk_heads: 2,
+      d_qk_head: 8,
+      top_k: 8,
+      init,
+      signed: false,
+      centre_pre_activations: false,
+    },
     optimiser: {
       steps: 60,
       batch: 8,
@@ -43,13 +51,18 @@ function request(
       learning_rate: 5e-3,
       warmup_steps: 5,
       clip_norm: 0,
+      top_k_schedule: null,
+      decay_share: 0,
+      end_share: 0,
       ...changes,
     },
-    data: { prompts: [], corpus: '' },
+    data: { prompts: [], corpus: '', tokens_max: 0, activations: '' },
     seed: 3,
     backend: '',
     checkpoint_steps: 20,
     client_key: '',
+    preset: '',
+    auxiliary: null,
   });
   const optimiser = overflowingRate
     ? { ...started.optimiser, learning_rate: overflowingRate } // past what a request may ask

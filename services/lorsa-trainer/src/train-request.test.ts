@@ -16,6 +16,8 @@ const EMPTY: StartTrainRequest = {
   backend: '',
   checkpoint_steps: 0,
   client_key: '',
+  preset: '',
+  auxiliary: null,
 };
 
 function refusal(run: () => unknown): OperationError {
@@ -28,7 +30,15 @@ function refusal(run: () => unknown): OperationError {
   assert.fail('it was accepted');
 }
 
-const architecture = { n_ov_heads: 0, n_qk_heads: 0, d_qk_head: 0, top_k: 0, init: '' };
+const architecture = {
+  n_ov_heads: 0,
+  n_qk_heads: 0,
+  d_qk_head: 0,
+  top_k: 0,
+  init: '',
+  signed: false,
+  centre_pre_activations: false,
+};
 const optimiser = {
   steps: 0,
   batch: 0,
@@ -36,7 +46,11 @@ const optimiser = {
   learning_rate: 0,
   warmup_steps: 0,
   clip_norm: 0,
+  top_k_schedule: null,
+  decay_share: 0,
+  end_share: 0,
 };
+const data = { prompts: [], corpus: '', tokens_max: 0, activations: '' };
 
 test('an empty request trains a layer that fits the host, from the host’s own heads', () => {
   const { host } = syntheticLayer(1);
@@ -60,8 +74,8 @@ test('what is wrong in a request is refused by field', () => {
     [{ optimiser: { ...optimiser, learning_rate: Number.NaN } }, 'optimiser.learning_rate'],
     [{ optimiser: { ...optimiser, clip_norm: -1 } }, 'optimiser.clip_norm'],
     [{ backend: 'torch' }, 'backend'],
-    [{ data: { prompts: [{ id: '' }], corpus: '' } }, 'data.prompts[0]'],
-    [{ data: { prompts: [{ id: '', text: 'a' }], corpus: 'b.txt' } }, 'data.corpus'],
+    [{ data: { ...data, prompts: [{ id: '' }] } }, 'data.prompts[0]'],
+    [{ data: { ...data, prompts: [{ id: '', text: 'a' }], corpus: 'b.txt' } }, 'data.corpus'],
   ];
   for (const [change, field] of cases) {
     const error = refusal(() => checkedTrain({ ...EMPTY, ...change }));

@@ -1,0 +1,53 @@
+import type { JobRuntime } from '@heddle/actor';
+import type { Handlers } from '@heddle/ports';
+import type { LorsaService } from '@heddle/ports/proto/lorsa';
+import { remoteActivations } from './activations.ts';
+import { readCorpus } from './corpus.ts';
+import { type HostSizes, readHostLayer, readHostSizes, requireLayer } from './host-layer.ts';
+import { settingsFor } from './lorsa-settings.ts';
+import type { LorsaDeps, LorsaPart } from './part.ts';
+import { trainKind } from './train-job.ts';
+import { asJson, checkedTrain } from './train-request.ts';
+
+/** The part that trains: StartTrain and `lorsa.train`. */
+export function trainPart(deps: LorsaDeps): LorsaPart {
+  const { engine, hub, metrics, jobs, peers, versions, store } = deps;
+  return {
+    handlers: trainHandlers({
+      jobs,
+      sizes: (model, signal) => readHostSizes(peers, model, signal),
+    }),
+    jobKinds: [
+      trainKind({
+        engine,
+        metrics,
+        versions,
+        activations: remoteActivations(peers),
+        sizes: (model) => readHostSizes(peers, model),
+        host: (model, layer) => readHostLayer({ hub, store, peers }, model, layer),
+        corpus: (data) => readCorpus(hub, data),
+      }),
+    ],
+  };
+}
+
+export interface TrainHandlerDeps {
+  /** The sizes of the host that a training names; errors as the activation server's. */
+  readonly sizes: (model: string, signal: AbortSignal) => Promise<HostSizes>;
+  readonly jobs: Pick<JobRuntime, 'submit'>;
+}
+
+/** StartTrain: what can be refused is refused before a job exists. */
+export function trainHandlers(deps: TrainHandlerDeps): Pick<Handlers<LorsaService>, 'StartTrain'> {
+  return {
+    async StartTrain(request, call) {
+      const train = checkedTrain(request);
+      const host = await deps.sizes(train.model, call.signal);
+      requireLayer(host, train.layer);
+      settingsFor(train, host); // refuses now what the job would refuse later
+      const key = request.client_key;
+      const { id } = await deps.jobs.submit('lorsa.train', asJson(train), { key });
+      return { job: { id } };
+    },
+  };
+}
