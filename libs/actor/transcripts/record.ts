@@ -11,7 +11,7 @@ import {
   transition,
 } from '../src/index.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const START_MS = Date.UTC(2026, 10, 22);
 const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}` as const;
 const kept = (n: number, references: readonly number[] = []) => ({
@@ -49,6 +49,21 @@ const TRANSCRIPTS: Readonly<Record<string, readonly Line[]>> = {
     { type: 'start', task: 0, claim: 'w3.1', sequence: 6 + 1 },
     { type: 'done', task: 0, claim: 'w3.1', ...kept(23, [31, 32]), ...final },
     { type: 'pin', pinned: true },
+  ],
+  'checkpoint-damaged': [
+    submit(1, false),
+    { type: 'start', task: 0, claim: 'w1.1', sequence: 2 },
+    { type: 'checkpoint', task: 0, claim: 'w1.1', cursor: 100, ...kept(21, [30]) },
+    { type: 'checkpoint', task: 0, claim: 'w1.1', cursor: 200, ...kept(22, [30]) },
+    { type: 'start', task: 0, claim: 'w2.1', sequence: 2 },
+    {
+      type: 'lose-checkpoint',
+      task: 0,
+      claim: 'w2.1',
+      blob: digest(22),
+      reason: 'its bytes hash to something else',
+    },
+    { type: 'checkpoint', task: 0, claim: 'w2.1', cursor: 150, ...kept(24, [30]) },
   ],
   'analysis-reduced': [
     submit(2, true),

@@ -2,7 +2,10 @@ import { canonicalJson, dataLoss, failedPrecondition, resourceExhausted } from '
 import { JOB_LIMITS } from '../limits.ts';
 import type { JobEvent } from './events.ts';
 
-const VERSION = 1;
+const VERSION = 2;
+
+/** Types that a version added: an older Heddle is then told to run the newer one, not that its journal is damaged. */
+const SINCE: Readonly<Partial<Record<JobEvent['type'], number>>> = { 'checkpoint-lost': 2 };
 
 type Shape = 'string' | 'number' | 'boolean' | 'list' | 'object' | 'any';
 
@@ -21,6 +24,7 @@ const FIELDS: Readonly<Record<JobEvent['type'], Readonly<Record<string, Shape>>>
   split: { tasks: 'list', reduce: 'boolean' },
   started: ATTEMPT,
   checkpointed: { ...ATTEMPT, ...KEPT, cursor: 'number' },
+  'checkpoint-lost': { ...ATTEMPT, blob: 'string', cursor: 'number', reason: 'string' },
   released: ATTEMPT,
   'attempt-failed': { ...ATTEMPT, error: 'object', retryAtMs: 'number' },
   'task-done': { ...ATTEMPT, ...KEPT, provenance: 'object' },
@@ -50,8 +54,8 @@ export function encodeEvent(event: JobEvent): Uint8Array {
 }
 
 /**
- * An event of any version ever written. A version older than ours is carried over here, one step per version; there
- * is only the first yet. Errors: `failed_precondition` for a newer one; `data_loss` for what is no event at all.
+ * An event of any version ever written. A change of meaning would be carried over here, one step per version; so far
+ * versions only added types. Errors: `failed_precondition` for a newer one; `data_loss` for what is no event at all.
  */
 export function decodeEvent(bytes: Uint8Array): JobEvent {
   let value: unknown;
@@ -67,7 +71,7 @@ export function decodeEvent(bytes: Uint8Array): JobEvent {
       { details: { version: v, versionMax: VERSION } },
     );
   }
-  const fields = typeof type === 'string' && v === VERSION ? shapesOf(type) : undefined;
+  const fields = typeof type === 'string' ? shapesOf(type, v) : undefined;
   if (fields === undefined) {
     throw dataLoss(`a journal event has version ${String(v)} and type ${String(type)}`);
   }
@@ -80,8 +84,10 @@ export function decodeEvent(bytes: Uint8Array): JobEvent {
   return value as JobEvent;
 }
 
-function shapesOf(type: string): Readonly<Record<string, Shape>> | undefined {
-  return Object.hasOwn(FIELDS, type) ? FIELDS[type as JobEvent['type']] : undefined;
+function shapesOf(type: string, version: unknown): Readonly<Record<string, Shape>> | undefined {
+  if (!Object.hasOwn(FIELDS, type)) return undefined;
+  const known = type as JobEvent['type'];
+  return version === (SINCE[known] ?? 1) ? FIELDS[known] : undefined;
 }
 
 function hasShape(value: unknown, shape: Shape): boolean {

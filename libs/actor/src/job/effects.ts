@@ -63,10 +63,10 @@ export function discardsOf(before: JobState, after: JobState): readonly JobEffec
     .map((blob) => ({ type: 'discard', blob }));
 }
 
-/** Checkpoints that may be loaded again: of unfinished tasks, also of a failed job, which may be resumed. */
+/** Checkpoints that may be loaded again, two a task: of unfinished tasks, also of a failed job, which may be resumed. */
 export function checkpointsOf(state: JobState): readonly BlobDigest[] {
   if (isSettled(state.status) && state.status !== 'failed') return [];
-  return state.tasks.flatMap((task) =>
-    task.checkpoint === undefined || task.phase === 'done' ? [] : [task.checkpoint.blob],
+  return state.tasks.flatMap(({ phase, checkpoint, earlier }) =>
+    phase === 'done' ? [] : [checkpoint, earlier].flatMap((kept) => kept?.blob ?? []),
   );
 }

@@ -27,7 +27,7 @@ export interface SplitTask {
 }
 
 interface Stamp {
-  /** The version of this event's shape. A change of meaning gets the next number and an upcast in `codec.ts`. */
+  /** The version that first wrote this shape. A change of meaning gets the next number and an upcast in `codec.ts`. */
   readonly v: 1;
   /** Decided by the replica that appended, so that a fold needs nothing but events. */
   readonly timeMs: number;
@@ -61,6 +61,14 @@ export interface Started extends Attempt {
 export interface Checkpointed extends Attempt, KeptBlob {
   readonly type: 'checkpointed';
   readonly cursor: number;
+}
+/** The newest checkpoint could not be read whole: the one before it counts from now on, or the beginning. Since version 2. */
+export interface CheckpointLost extends Omit<Attempt, 'v'> {
+  readonly v: 2;
+  readonly type: 'checkpoint-lost';
+  readonly blob: BlobDigest;
+  readonly cursor: number;
+  readonly reason: string;
 }
 /** Handed back unfinished, on a pause or a drain. */
 export interface Released extends Attempt {
@@ -103,6 +111,7 @@ export type JobEvent =
   | Split
   | Started
   | Checkpointed
+  | CheckpointLost
   | Released
   | AttemptFailed
   | TaskDone

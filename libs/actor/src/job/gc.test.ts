@@ -103,6 +103,7 @@ test('what an unfinished or resumable job needs is kept: inputs, checkpoints, ou
     claim: 'w.1',
     attempts: 1,
     checkpoint: { blob: blob(2), bytes: 100, references: [blob(3)], cursor: 5 },
+    earlier: { blob: blob(5), bytes: 100, references: [blob(6)], cursor: 4 },
     output: undefined,
   };
   const output = { blob: blob(4), bytes: 100, references: [], provenance: {} };
@@ -110,12 +111,13 @@ test('what an unfinished or resumable job needs is kept: inputs, checkpoints, ou
   const active: JobState = { ...initialState('a'), status: 'active', tasks };
   const error = { code: 'unavailable', message: '', retryable: true } as const;
 
+  const blobs = [1, 2, 3, 4, 5, 6].map((n) => ({ digest: blob(n), bytes: 100, modifiedMs: n }));
   for (const job of [active, { ...active, status: 'failed', error } as const]) {
-    const { garbage, released } = planGc(input([job]));
+    const { garbage, released } = planGc(input([job], { blobs }));
     assert.deepEqual([...garbage, ...released], [], job.status);
   }
   const hopeless = { ...active, status: 'failed', error: { ...error, retryable: false } } as const;
-  assert.equal(planGc(input([hopeless])).garbage.length, 4);
+  assert.equal(planGc(input([hopeless], { blobs })).garbage.length, 6);
 });
 
 test('what a forgotten job named goes at once, unless it was put again since the job ended', () => {

@@ -74,9 +74,10 @@ function neededBlobs(state: JobState): readonly BlobDigest[] {
   }
   if (state.status === 'cancelled') return [];
   if (state.status === 'failed' && state.error?.retryable !== true) return [];
-  const ofTasks = state.tasks.flatMap(({ references, checkpoint, output }) => [
+  const ofTasks = state.tasks.flatMap(({ references, checkpoint, earlier, output }) => [
     ...references,
     ...(checkpoint?.references ?? []),
+    ...(earlier?.references ?? []),
     ...(output === undefined ? [] : [output.blob, ...output.references]),
   ]);
   return [...checkpointsOf(state), ...ofTasks];

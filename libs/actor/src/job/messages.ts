@@ -1,4 +1,5 @@
 import type { Json } from '@heddle/core';
+import type { BlobDigest } from '@heddle/ports';
 import type { JobError, KeptBlob, Provenance, SplitTask } from './events.ts';
 
 interface Now {
@@ -26,6 +27,12 @@ export type JobMessage =
   /** A queue message reached a worker: may it start? `sequence` is the message's (see `TaskState.readySequence`). */
   | (Claimed & { readonly type: 'start'; readonly sequence: number })
   | (Claimed & KeptBlob & { readonly type: 'checkpoint'; readonly cursor: number })
+  /** The newest checkpoint, this blob, cannot be read whole. */
+  | (Claimed & {
+      readonly type: 'lose-checkpoint';
+      readonly blob: BlobDigest;
+      readonly reason: string;
+    })
   | (Claimed & { readonly type: 'release' })
   | (Claimed & { readonly type: 'fail'; readonly error: JobError })
   | (Claimed & KeptBlob & { readonly type: 'done'; readonly provenance: Provenance })

@@ -25,7 +25,9 @@ export interface TaskState extends SplitTask {
   readonly claim: string | undefined;
   /** Starts since the last checkpoint that went further. */
   readonly attempts: number;
+  /** The newest, and the one before it: what a task goes on from when the newest is damaged. */
   readonly checkpoint: Checkpoint | undefined;
+  readonly earlier: Checkpoint | undefined;
   readonly output: (KeptBlob & { readonly provenance: Provenance }) | undefined;
 }
 
@@ -45,6 +47,8 @@ export interface JobState {
   readonly reduce: boolean;
   /** Attempts of all tasks, ever. */
   readonly starts: number;
+  /** Checkpoints that were found damaged. Undefined until the first: states recorded before version 2 lack it. */
+  readonly checkpointsLost: number | undefined;
   readonly createdMs: number;
   readonly startedMs: number | undefined;
   readonly updatedMs: number;
@@ -66,6 +70,7 @@ export function initialState(id: string): JobState {
     tasks: [],
     reduce: false,
     starts: 0,
+    checkpointsLost: undefined,
     createdMs: 0,
     startedMs: undefined,
     updatedMs: 0,
@@ -100,6 +105,7 @@ export function fold(state: JobState, event: JobEvent): JobState {
       return split(next, event);
     case 'started':
     case 'checkpointed':
+    case 'checkpoint-lost':
     case 'released':
     case 'attempt-failed':
     case 'task-done':
@@ -148,6 +154,7 @@ function split(next: JobState, event: Split): JobState {
       claim: undefined,
       attempts: 0,
       checkpoint: undefined,
+      earlier: undefined,
       output: undefined,
     }),
   );
@@ -176,7 +183,9 @@ function foldAttempt(next: JobState, event: AttemptEvent): JobState {
   }
   assert(task.phase === 'running', () => `${event.type} of a ${task.phase} task in ${next.id}`);
   assert(task.claim === event.claim, () => `${event.type} by a lost claim in ${next.id}`);
-  return withTask(next, event.task, attemptOf(task, event, next.sequence));
+  const after = withTask(next, event.task, attemptOf(task, event, next.sequence));
+  if (event.type !== 'checkpoint-lost') return after;
+  return { ...after, checkpointsLost: (next.checkpointsLost ?? 0) + 1 };
 }
 
 function attemptOf(
@@ -189,8 +198,12 @@ function attemptOf(
       const { blob, bytes, references, cursor } = event;
       const further = cursor > (task.checkpoint?.cursor ?? Number.NEGATIVE_INFINITY);
       const checkpoint = { blob, bytes, references, cursor };
-      return { ...task, checkpoint, attempts: further ? 0 : task.attempts };
+      const earlier = task.checkpoint;
+      return { ...task, checkpoint, earlier, attempts: further ? 0 : task.attempts };
     }
+    case 'checkpoint-lost':
+      assert(task.checkpoint?.blob === event.blob, () => `lost another checkpoint: ${event.blob}`);
+      return { ...task, checkpoint: task.earlier, earlier: undefined };
     case 'released':
       // Handed back in good order: not an attempt that failed.
       return {
@@ -201,7 +214,8 @@ function attemptOf(
       return ready(task, sequence, event.retryAtMs);
     case 'task-done': {
       const { blob, bytes, references, provenance } = event;
-      return { ...task, phase: 'done', output: { blob, bytes, references, provenance } };
+      const output = { blob, bytes, references, provenance };
+      return { ...task, phase: 'done', output, earlier: undefined };
     }
     default:
       return unreachable(event);

@@ -37,13 +37,14 @@ for (const name of transcripts) {
 test('every type of event is in a transcript of the present version', () => {
   const seen = new Set(
     transcripts
-      .filter((name) => name.startsWith('v1/'))
+      .filter((name) => name.startsWith('v2/'))
       .flatMap((name) => read(name).events.map(({ type }) => type)),
   );
 
   assert.deepEqual([...seen].sort(), [
     'attempt-failed',
     'cancelled',
+    'checkpoint-lost',
     'checkpointed',
     'completed',
     'failed',
@@ -67,7 +68,7 @@ test('an event survives its encoding', () => {
 test('an event of a newer version is refused with what to do, and junk as lost data', () => {
   const code = (expected: string) => (error: unknown) =>
     error instanceof OperationError && error.code === expected;
-  const newer = utf8.encode(JSON.stringify({ v: 2, type: 'submitted' }));
+  const newer = utf8.encode(JSON.stringify({ v: 3, type: 'submitted' }));
   assert.throws(() => decodeEvent(newer), code('failed_precondition'));
   for (const junk of ['', '{', 'null', '[]', '{"v":1}', '{"v":1,"type":"forgotten"}', '{"v":0}']) {
     assert.throws(() => decodeEvent(utf8.encode(junk)), code('data_loss'), junk);
@@ -77,6 +78,11 @@ test('an event of a newer version is refused with what to do, and junk as lost d
     () => decodeEvent(utf8.encode('{"v":1,"type":"toString","timeMs":1}')),
     code('data_loss'),
   );
+  // What a version added never carries an older one's number, and nothing old carries a newer.
+  const lost = read('v2/checkpoint-damaged.json').events.find((e) => e.type === 'checkpoint-lost');
+  const again = (event: object) => () => decodeEvent(utf8.encode(JSON.stringify(event)));
+  assert.throws(again({ ...lost, v: 1 }), code('data_loss'));
+  assert.throws(again({ v: 2, type: 'paused', timeMs: 1 }), code('data_loss'));
 });
 
 test('an event that lacks any of its members is lost data, never a broken state', () => {

@@ -48,6 +48,12 @@ const message: fc.Arbitrary<JobMessage> = fc.oneof(
         error: { code: 'unavailable' as const, message: '', retryable },
       })),
   },
+  {
+    weight: 2,
+    arbitrary: fc
+      .record({ type: fc.constant('lose-checkpoint' as const), of: fc.nat(9), ...claimed })
+      .map(({ of, ...m }) => ({ ...m, blob: digest(of), reason: '' })),
+  },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('release' as const), ...claimed }) },
   {
     weight: 2,
@@ -133,6 +139,26 @@ test('a task is done at most once, and a job ends at most once between two resum
           if (isSettled(event.type as JobState['status'])) {
             assert.ok(!ended);
             ended = true;
+          }
+        }
+      });
+    }),
+  );
+});
+
+test('a checkpoint is discarded only when no state after it can ask for it', () => {
+  fc.assert(
+    fc.property(history, (messages) => {
+      const gone = new Set<string>();
+      each(messages, (before, message, after, events) => {
+        for (const event of events) if (event.type === 'checkpointed') gone.delete(event.blob);
+        for (const effect of transition(before, message)[1]) {
+          if (effect.type === 'discard') gone.add(effect.blob);
+        }
+        for (const { phase, checkpoint, earlier } of after.tasks) {
+          const open = phase !== 'done' && (!isSettled(after.status) || after.status === 'failed');
+          for (const kept of open ? [checkpoint, earlier] : []) {
+            assert.ok(kept === undefined || !gone.has(kept.blob), `${kept?.blob} is gone`);
           }
         }
       });

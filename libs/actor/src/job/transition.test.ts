@@ -205,15 +205,38 @@ test('a cursor may not go back', () => {
   assert.ok(answer.type === 'refuse' && answer.error.code === 'failed_precondition');
 });
 
-test('a superseded checkpoint is discarded, and the last one at the end', () => {
-  const state = after(submitted(), start('w.1'), save('w.1', 5));
+test('the checkpoint before the last is kept, older ones are discarded, and both at the end', () => {
+  const state = after(submitted(), start('w.1'), save('w.1', 4), save('w.1', 5));
   const discards = (message: JobMessage): readonly string[] =>
     transition(state, message)[1].flatMap((e) => (e.type === 'discard' ? [e.blob] : []));
 
-  assert.deepEqual(discards(save('w.1', 6)), [blob(105)]);
-  assert.deepEqual(discards(done('w.1')), [blob(105)]);
-  assert.deepEqual(discards({ type: 'cancel', ...now }), [blob(105)]);
+  assert.deepEqual(discards(save('w.1', 6)), [blob(104)]);
+  assert.deepEqual(discards(done('w.1')), [blob(105), blob(104)]);
+  assert.deepEqual(discards({ type: 'cancel', ...now }), [blob(105), blob(104)]);
   assert.deepEqual(discards(failing('w.1', false)), [], 'a failed job may yet be resumed');
+});
+
+test('a damaged checkpoint is given up for the one before it, once, and by its holder alone', () => {
+  const state = after(submitted(), start('w.1'), save('w.1', 4), save('w.1', 5), start('w.2'));
+  const lose = (claim: string, n: number): JobMessage => ({
+    type: 'lose-checkpoint',
+    task: 0,
+    claim,
+    blob: blob(n),
+    reason: 'it hashes to something else',
+    ...now,
+  });
+
+  const zombie = reply(state, lose('w.1', 105));
+  assert.ok(zombie.type === 'refuse' && zombie.error.code === 'aborted');
+  const fallen = after(state, lose('w.2', 105));
+  assert.equal(fallen.tasks[0]?.checkpoint?.cursor, 4);
+  assert.equal(fallen.checkpointsLost, 1);
+  assert.equal(after(fallen, lose('w.2', 105)), fallen, 'told again, nothing more is given up');
+  assert.equal(after(fallen, save('w.2', 4.5)).tasks[0]?.checkpoint?.cursor, 4.5);
+  const bare = after(fallen, lose('w.2', 104));
+  assert.deepEqual([bare.tasks[0]?.checkpoint, bare.checkpointsLost], [undefined, 2]);
+  assert.equal(after(bare, save('w.2', 1)).tasks[0]?.checkpoint?.cursor, 1);
 });
 
 test('a paused job lets its worker save and hand back, starts nothing, and resumes where it was', () => {

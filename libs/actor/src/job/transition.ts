@@ -42,6 +42,8 @@ function decide(state: JobState, message: JobMessage): Decision {
       return start(state, message);
     case 'checkpoint':
       return checkpoint(state, message);
+    case 'lose-checkpoint':
+      return loseCheckpoint(state, message);
     case 'release':
       return release(state, message);
     case 'fail':
@@ -116,6 +118,15 @@ function checkpoint(state: JobState, message: Message<'checkpoint'>): Decision {
     [{ v: 1, type: 'checkpointed', timeMs, task, claim, blob, bytes, references, cursor }],
     DONE,
   ];
+}
+
+function loseCheckpoint(state: JobState, message: Message<'lose-checkpoint'>): Decision {
+  const { task, claim, blob, reason, nowMs: timeMs } = message;
+  if (!holds(state, task, claim)) return [[], lost(state, task)];
+  const newest = state.tasks[task]?.checkpoint;
+  if (newest?.blob !== blob) return [[], DONE]; // already fallen back from
+  const { cursor } = newest;
+  return [[{ v: 2, type: 'checkpoint-lost', timeMs, task, claim, blob, cursor, reason }], DONE];
 }
 
 function release(state: JobState, message: Message<'release'>): Decision {

@@ -1,6 +1,7 @@
 import { type Json, OperationError, present } from '@heddle/core';
 import type { Blobs, Clock, Delivery, Events, Log } from '@heddle/ports';
 import type { KeptBlob, Provenance } from '../job/events.ts';
+import type { JobMessage } from '../job/messages.ts';
 import type { JobState } from '../job/state.ts';
 import { decodeTask, type TaskMessage } from '../job/task-message.ts';
 import { JOB_LIMITS } from '../limits.ts';
@@ -137,6 +138,12 @@ export class Attempt {
   ): AttemptContext {
     const { ports, claim } = this.options;
     const { actors, blobs, clock, events } = ports;
+    const tell = async (message: JobMessage): Promise<JobState> => {
+      const { state, reply } = await actors.tell(job, message);
+      if (reply.type !== 'refuse') return state;
+      if (reply.error.code === 'aborted') lease.stop('lost');
+      throw new OperationError(reply.error);
+    };
     return new AttemptContext({
       job,
       task,
@@ -148,11 +155,12 @@ export class Attempt {
       clock,
       log: this.log.child({ job, task }),
       commit: async (kept, cursor) => {
-        const message = { type: 'checkpoint', task, claim, cursor, ...kept } as const;
-        const { reply } = await actors.tell(job, { ...message, nowMs: clock.now() });
-        if (reply.type !== 'refuse') return;
-        if (reply.error.code === 'aborted') lease.stop('lost');
-        throw new OperationError(reply.error);
+        await tell({ type: 'checkpoint', task, claim, cursor, ...kept, nowMs: clock.now() });
+      },
+      lose: async ({ blob }, reason) => {
+        const nowMs = clock.now();
+        const after = await tell({ type: 'lose-checkpoint', task, claim, blob, reason, nowMs });
+        return present(after.tasks[task], 'task').checkpoint;
       },
       publish: (progress) => events.publish(progressSubject(job), { job, task, progress }),
     });

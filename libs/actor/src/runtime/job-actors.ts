@@ -128,6 +128,9 @@ export class JobActors {
       if (event.type === 'checkpointed') {
         meters.count('jobs_checkpoint_bytes_total', state.kind, {}, event.bytes);
       }
+      if (event.type === 'checkpoint-lost') {
+        meters.count('jobs_checkpoints_lost_total', state.kind);
+      }
     }
     if (isSettled(state.status) && !isSettled(before.status)) {
       const outcome = { outcome: state.status };

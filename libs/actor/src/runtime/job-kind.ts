@@ -73,7 +73,10 @@ export interface TaskContext {
   readonly clock: Clock;
   /** Carries the job's id. */
   readonly log: Log;
-  /** The last committed checkpoint, of this or an earlier attempt. Errors: `data_loss`. */
+  /**
+   * The last committed checkpoint that is whole, of this or an earlier attempt. A damaged one is given up for the one
+   * before it, which the journal and `JobView.checkpointsLost` tell; without another, the task begins anew.
+   */
   load(): Promise<Snapshot | undefined>;
   /** Stores and commits a checkpoint. Errors: `aborted` when another attempt holds the task or the job has ended. */
   save(snapshot: Snapshot): Promise<void>;

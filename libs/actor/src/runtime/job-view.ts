@@ -20,6 +20,8 @@ export interface JobView {
   readonly tasks: { readonly count: number; readonly done: number; readonly running: number };
   /** Attempts at its tasks so far, all of them. */
   readonly attempts: number;
+  /** Checkpoints that were found damaged: it went on from those before them. */
+  readonly checkpointsLost: number;
   /** Of the furthest committed checkpoint, in the kind's own units. */
   readonly cursor?: number;
   readonly progress?: Progress;
@@ -51,6 +53,7 @@ export function viewOf(state: JobState, progress?: Progress): JobView {
     updatedMs,
     tasks: { count: state.tasks.length, done, running },
     attempts: state.starts,
+    checkpointsLost: state.checkpointsLost ?? 0,
     pinned: state.pinned,
     sequence: state.sequence,
     ...(startedMs === undefined ? {} : { startedMs }),

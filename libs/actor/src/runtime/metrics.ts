@@ -50,6 +50,13 @@ export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
       labels: kind,
     },
     {
+      name: 'jobs_checkpoints_lost_total',
+      kind: 'counter',
+      unit: 'checkpoints',
+      help: 'Checkpoints that were found damaged; their jobs went on from the ones before',
+      labels: kind,
+    },
+    {
       name: 'jobs_queue_messages',
       kind: 'gauge',
       unit: 'messages',

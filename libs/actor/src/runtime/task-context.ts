@@ -20,6 +20,8 @@ export interface AttemptContextOptions {
   readonly log: Log;
   /** Commits through the fence. Errors: `aborted`. */
   commit(blob: KeptBlob, cursor: number): Promise<void>;
+  /** Gives the newest checkpoint up, through the fence; resolves to the one that counts now. Errors: `aborted`. */
+  lose(checkpoint: Checkpoint, reason: string): Promise<Checkpoint | undefined>;
   publish(progress: Progress): void;
 }
 
@@ -45,11 +47,26 @@ export class AttemptContext implements TaskContext {
   }
 
   async load(): Promise<Snapshot | undefined> {
-    const { checkpoint } = this;
-    if (checkpoint === undefined) return undefined;
+    while (this.checkpoint !== undefined) {
+      const { checkpoint } = this;
+      try {
+        return await this.read(checkpoint);
+      } catch (error) {
+        const { code, message } = OperationError.from(error);
+        if (code !== 'data_loss' && code !== 'not_found') throw error;
+        this.checkpoint = await this.options.lose(checkpoint, message);
+        const next = this.checkpoint === undefined ? 'the beginning' : `${this.checkpoint.cursor}`;
+        this.log.warn(`the checkpoint at ${checkpoint.cursor} is damaged: going on from ${next}`, {
+          error,
+        });
+      }
+    }
+    return undefined;
+  }
+
+  private async read({ blob, cursor, references }: Checkpoint): Promise<Snapshot> {
     const { job, task } = this.options;
-    const { cursor, references } = checkpoint;
-    const framed = await this.blobs.read(checkpoint.blob);
+    const framed = await this.blobs.read(blob);
     return { bytes: openCheckpoint(framed, { job, task, cursor }), cursor, references };
   }
 

@@ -101,6 +101,7 @@ function describe(job: Job): string {
     ['created', showTime(job.created_ms)],
     ['updated', showTime(job.updated_ms)],
     ['retries', job.retries],
+    ...(job.checkpoints_lost > 0 ? [['damaged checkpoints', job.checkpoints_lost] as const] : []),
     ['pinned', job.pinned],
     ['error', job.error === null ? '' : `${job.error.code}: ${job.error.message}`],
     ['request', job.request_json.slice(0, 500)],

@@ -58,6 +58,8 @@ export interface Job {
   readonly pinned: boolean;
   /** Sequence of the last event in its journal; grows with every change. */
   readonly sequence: number;
+  /** Checkpoints that were found damaged: it went on from those before them. */
+  readonly checkpoints_lost: number;
 }
 
 export interface Progress {
