@@ -25,6 +25,10 @@ export interface Step {
   readonly feeds: Readonly<Record<string, Feed>>;
   /** Outputs handed to the caller, by name. What later steps read need not be listed. */
   readonly keep: readonly string[];
+  /** Outputs written into the caller's own shared memory, by name; they are not handed over besides. */
+  readonly into?: Readonly<Record<string, Tensor>>;
+  /** Starts only when `onStep` of every earlier step has resolved: what it wrote into shared memory is a feed here. */
+  readonly waits?: boolean;
 }
 
 /** A chain of programs run one after the other; cancellation is heard between steps. */

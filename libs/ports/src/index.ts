@@ -14,6 +14,17 @@ export type {
 export { engineVersions } from './engine-versions.ts';
 export { decodeOutcome, encodeOutcome, type JobArtifact, type JobOutcome } from './job-result.ts';
 export type { Journal, JournalEvent } from './journal.ts';
+export type {
+  Kernels,
+  KernelsEstimate,
+  RowGradients,
+  SparseBatch,
+  SparseKernels,
+  SparsePairs,
+  SparseSizes,
+  SparseSums,
+  SparseUpdate,
+} from './kernels.ts';
 export type { LoadedModel, ModelStore, WeightReader } from './model-store.ts';
 export type {
   Clock,

@@ -12,6 +12,7 @@ import { type Tensor, tensor } from '@heddle/tensor';
 import { OrtEngine, type OrtEngineOptions } from './index.ts';
 import { instructionSet } from './instruction-set.ts';
 import { SESSION_OVERHEAD_BYTES } from './limits.ts';
+import { packPlan } from './pack-plan.ts';
 
 const engines: OrtEngine[] = [];
 const folders: string[] = [];
@@ -288,6 +289,37 @@ test('a slow caller holds the worker back: at most two steps are ahead of it', a
   await run;
   clearInterval(drain);
   assert.equal(calls, 8);
+});
+
+test('a step that waits reads what onStep wrote into shared memory after the step before', async () => {
+  const engine = await start();
+  const add = increment();
+  const shared = (...of: number[]) => {
+    const data = new Float32Array(new SharedArrayBuffer(4 * of.length));
+    data.set(of);
+    return tensor('f32', [of.length], data);
+  };
+  const x = shared(0, 0);
+  const y = shared(0, 0);
+  const steps = [
+    { program: add, feeds: { x: vector(1, 2) }, keep: ['y'] },
+    { program: add, feeds: { x }, keep: [], into: { y }, waits: true },
+  ];
+
+  await engine.run(
+    { steps },
+    {
+      onStep: async (step, outputs) => {
+        if (step !== 0) return assert.deepEqual(outputs, {}, 'what is written in place stays');
+        await new Promise((resolve) => setImmediate(resolve));
+        x.data.set(values(outputs).map((value) => value * 10));
+      },
+    },
+  );
+
+  assert.deepEqual(Array.from(y.data), [21, 31]);
+  const unshared = { program: add, feeds: { x }, keep: [], into: { y: vector(0, 0) } };
+  assert.throws(() => packPlan({ steps: [unshared] }), /not shared/);
 });
 
 test('what onStep throws is what the caller of run hears', async () => {

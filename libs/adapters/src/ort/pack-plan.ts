@@ -35,15 +35,28 @@ export function packPlan(plan: Plan): readonly WireStep[] {
   return plan.steps.map((step, index) => ({
     program: packProgram(step.program),
     keep: step.keep,
+    into: sharedTargets(step.into ?? {}),
+    waits: step.waits ?? false,
     feeds: Object.fromEntries(
       Object.entries(step.feeds).map(([name, feed]) => [name, packFeed(feed, index)]),
     ),
   }));
 }
 
+/** What is written into must be memory that both threads see; a copy would be filled and lost. */
+function sharedTargets(into: Readonly<Record<string, Tensor>>): Readonly<Record<string, Tensor>> {
+  for (const [name, { data }] of Object.entries(into)) {
+    assert(isShared(data), () => `${name} is to be written into memory that is not shared`);
+  }
+  return into;
+}
+
+const isShared = (data: Data): boolean =>
+  (data.buffer as ArrayBufferLike) instanceof SharedArrayBuffer;
+
 function own({ data }: Tensor, cut: Map<Data, Data>): Data {
   const whole = data.byteLength === data.buffer.byteLength;
-  if (whole || (data.buffer as ArrayBufferLike) instanceof SharedArrayBuffer) return data;
+  if (whole || isShared(data)) return data;
   const known = cut.get(data);
   if (known) return known;
   const copy = data.slice();

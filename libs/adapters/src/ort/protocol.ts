@@ -26,6 +26,8 @@ export interface WireStep {
   readonly program: WireProgram;
   readonly feeds: Readonly<Record<string, WireFeed>>;
   readonly keep: readonly string[];
+  readonly into: Readonly<Record<string, Tensor>>;
+  readonly waits: boolean;
 }
 
 export interface RunMessage {

@@ -18,12 +18,12 @@ export function lastReads(steps: readonly WireStep[]): ReadonlyMap<string, numbe
   return last;
 }
 
-/** What each step must fetch: what it keeps and what is read later, each once. */
+/** What each step must fetch: what it keeps, what it writes into the caller's memory and what is read later, each once. */
 export function fetchesOf(
   steps: readonly WireStep[],
   reads: ReadonlyMap<string, number>,
 ): readonly (readonly string[])[] {
-  const fetches = steps.map((step) => new Set(step.keep));
+  const fetches = steps.map((step) => new Set([...step.keep, ...Object.keys(step.into)]));
   for (const key of reads.keys()) {
     const slash = key.indexOf('/');
     fetches[Number(key.slice(0, slash))]?.add(key.slice(slash + 1));

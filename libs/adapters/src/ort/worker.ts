@@ -112,6 +112,15 @@ async function climb(): Promise<{ provider: Provider | undefined; refused: Refus
   return { provider: undefined, refused };
 }
 
+/** `null` asks ONNX Runtime for memory of its own; a tensor is filled in place (1.30 also returns a copy, which nobody keeps). */
+const fetchTargets = (step: WireStep, fetches: readonly string[]) =>
+  Object.fromEntries(
+    fetches.map((name) => {
+      const target = step.into[name];
+      return [name, target ? toOrt(target) : null];
+    }),
+  );
+
 type Cache = SessionCache<WireProgram, ort.InferenceSession>;
 
 class Runner {
@@ -150,7 +159,7 @@ class Runner {
     const kept: WireOutputs[] = [];
     const flag = new Int32Array(cancelled);
     for (const [index, step] of steps.entries()) {
-      await this.room(flag);
+      await this.room(flag, step.waits ? 1 : STEPS_AHEAD_MAX);
       if (Atomics.load(flag, 0) !== 0) {
         throw new OperationError({ code: 'cancelled', message: `cancelled before step ${index}` });
       }
@@ -183,7 +192,7 @@ class Runner {
         : toOrt(feed as Tensor);
     }
     try {
-      return await session.run(feeds, fetches);
+      return await session.run(feeds, fetchTargets(step, fetches));
     } catch (thrown) {
       throw engineError(thrown, program.digest, 'failed');
     }
@@ -202,8 +211,8 @@ class Runner {
     this.send({ type: 'step', step, outputs: leaving }, [leaving]);
   }
 
-  private async room(flag: Int32Array): Promise<void> {
-    while (this.unacknowledged >= STEPS_AHEAD_MAX && Atomics.load(flag, 0) === 0) {
+  private async room(flag: Int32Array, unacknowledgedMax: number): Promise<void> {
+    while (this.unacknowledged >= unacknowledgedMax && Atomics.load(flag, 0) === 0) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });

@@ -74,6 +74,15 @@ export {
   topKAt,
 } from './schedule.ts';
 export { type DrawnBatch, drawBatch } from './sequence-order.ts';
+export type {
+  RowGradients,
+  SparseBatch,
+  SparseKernels,
+  SparsePairs,
+  SparseSizes,
+  SparseSums,
+  SparseUpdate,
+} from './sparse-kernels.ts';
 export { nextName, stateFeeds } from './state-feeds.ts';
 export {
   buildTrainStep,
