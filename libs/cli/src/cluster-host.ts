@@ -44,6 +44,8 @@ export interface CommandIo {
   stdin(): Promise<Uint8Array>;
   /** Whether stderr is a terminal: only then is progress shown. */
   readonly terminal: boolean;
+  /** Columns of the terminal that stdout is; absent where it is a file or a pipe. */
+  readonly stdoutColumns?: number | undefined;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly workingDirectory: string;
   /** First and every further Ctrl-C; returns how to stop listening. */

@@ -4,6 +4,7 @@ import { writeSafetensors } from '@heddle/formats';
 import { type ContractHandlers, type Log, tensorParts } from '@heddle/ports';
 import { tensor } from '@heddle/tensor';
 import type { ClusterHost, CommandIo, LocalCluster } from './cluster-host.ts';
+import { HEAD_CARD } from './fake-head-card.ts';
 
 /** For tests of the command line: a cluster of canned answers, and a terminal that remembers. */
 
@@ -117,6 +118,9 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
     },
     lorsa: {
       StartTrain: start,
+      StartAnalysis: start,
+      ListHeads: async () => ({ heads: [HEAD_CARD.summary] }),
+      DescribeHead: async () => HEAD_CARD,
       async *Apply(requests) {
         for await (const _ of requests);
         yield* tensorParts(PATTERN, { name: 'feature_acts' });

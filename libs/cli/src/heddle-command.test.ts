@@ -103,6 +103,34 @@ const CASES: readonly Case[] = [
     ],
   },
   {
+    argv: ['lorsa', 'analyse', 'run-1'],
+    job: true,
+    wrong: [
+      ['lorsa', 'analyse'],
+      ['lorsa', 'analyse', 'run-1', '--samples', '0'],
+      ['lorsa', 'analyse', 'run-1', '--seed', 'x'],
+    ],
+  },
+  {
+    argv: ['lorsa', 'heads', 'run-1', '--by', 'induction', '--token', ' a', '--role', 'raises'],
+    wrong: [
+      ['lorsa', 'heads', 'run-1', '--by', 'magic'],
+      ['lorsa', 'heads', 'run-1', '--min', '0.5'],
+      ['lorsa', 'heads', 'run-1', '--role', 'raises'],
+      ['lorsa', 'heads', 'run-1', '--token', ' a', '--role', 'likes'],
+      ['lorsa', 'heads', 'run-1', '--top', '0'],
+      ['lorsa', 'heads', 'a', 'b'],
+    ],
+  },
+  {
+    argv: ['lorsa', 'show', 'run-1', '7'],
+    wrong: [
+      ['lorsa', 'show', 'run-1'],
+      ['lorsa', 'show', 'run-1', 'seven'],
+      ['lorsa', 'show', 'run-1', '7', '--samples', 'x'],
+    ],
+  },
+  {
     argv: ['qk', 'fit', 'm', '--contrast', 'contrast.jsonl', '--out', 'qk.safetensors'],
     out: 'qk.safetensors',
     input: 'contrast.jsonl',

@@ -18,6 +18,7 @@ export const processIo: CommandIo = {
   stderr: (text) => void process.stderr.write(text),
   stdin: readStdin,
   terminal: process.stderr.isTTY === true,
+  stdoutColumns: process.stdout.isTTY ? process.stdout.columns : undefined,
   environment: process.env,
   workingDirectory: process.cwd(),
   onInterrupt(listener) {
