@@ -64,6 +64,7 @@ const request = (changes: Partial<RunRequest>): RunRequest => ({
   interventions: [],
   gradient: '',
   alone: false,
+  loss_per_token: false,
   ...changes,
 });
 

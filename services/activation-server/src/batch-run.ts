@@ -3,8 +3,9 @@ import { type HookPoint, type PlacedTargets, padTokens, stepFeeds } from '@heddl
 import type { Clock, Engine, LoadedModel, Metrics, Outputs, Plan } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 import type { CheckedRun } from './check-run.ts';
-import { logitRows, type PromptPlan, replyTensor, zeroReply } from './compute.ts';
+import { logitRows, type PromptPlan, replyLoss, replyTensor, zeroReply } from './compute.ts';
 import { forSlots, promptInterventions } from './intervention.ts';
+import { LOSS_PER_TOKEN, lossFeeds } from './loss-per-token.ts';
 import type { ProgramCache } from './program-cache.ts';
 import type { BatchRun, Passage } from './scheduler.ts';
 import type { SessionMeter } from './session-meter.ts';
@@ -19,7 +20,7 @@ export interface PromptWork {
 }
 
 export interface PromptResult {
-  /** By hook name. */
+  /** By hook name; `loss_per_token` is there where it was asked for. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Digests of the programs that ran, in order. */
   readonly programs: readonly string[];
@@ -91,7 +92,8 @@ function enginePlan({ programs }: BatchDeps, batch: readonly PromptPassage[]): P
   const works = batch.map(({ work }) => work);
   const { model, promptPlan } = works[0] as PromptWork;
   const { plan } = promptPlan;
-  const lengths = works.map(({ tokens }) => tokens.length);
+  const tokens = works.map((work) => work.tokens);
+  const lengths = tokens.map(({ length }) => length);
   const pos = Math.max(...lengths);
   const changes = works.flatMap((work, batchIndex) => {
     const place = { batchIndex, length: work.tokens.length, pos };
@@ -99,10 +101,7 @@ function enginePlan({ programs }: BatchDeps, batch: readonly PromptPassage[]): P
   });
   const targets = targetsOf(batch);
   const feeds = stepFeeds(model, plan, {
-    tokens: padTokens(
-      model.config,
-      works.map(({ tokens }) => tokens),
-    ),
+    tokens: padTokens(model.config, tokens),
     lengths,
     logitRows: logitRows(
       works.map(({ run }) => run),
@@ -112,11 +111,16 @@ function enginePlan({ programs }: BatchDeps, batch: readonly PromptPassage[]): P
     ...(targets ? { targets } : {}),
   });
   const kept = hooksByStep(batch);
+  // Equal keys are the same question: either all of a batch ask for losses or none.
+  const lossStep = works[0]?.run.lossPerToken ? plan.steps.length - 1 : undefined;
   return {
     steps: plan.steps.map((step, index) => ({
       program: programs.program(model, step),
-      feeds: feeds[index] ?? {},
-      keep: [...new Set((kept.get(index) ?? []).map(({ output }) => output))],
+      feeds: { ...feeds[index], ...(index === lossStep ? lossFeeds(tokens) : {}) },
+      keep: [
+        ...new Set((kept.get(index) ?? []).map(({ output }) => output)),
+        ...(index === lossStep ? [LOSS_PER_TOKEN] : []),
+      ],
     })),
   };
 }
@@ -173,12 +177,18 @@ function takeStep(
     for (const { point, output } of kept) {
       const value = outputs[output];
       if (!value) throw new OperationError({ code: 'internal', message: `no output ${output}` });
-      try {
-        own.tensors.set(point.name, replyTensor(model, run, point, value, place));
-      } catch (thrown) {
-        own.failure ??= thrown;
-      }
+      keep(own, point.name, () => replyTensor(model, run, point, value, place));
     }
+    const loss = outputs[LOSS_PER_TOKEN];
+    if (loss) keep(own, LOSS_PER_TOKEN, () => replyLoss(run, loss, place));
     firstRow += run.positions?.length ?? tokens.length;
   });
+}
+
+function keep(own: Taken, name: string, value: () => Tensor): void {
+  try {
+    own.tensors.set(name, value());
+  } catch (thrown) {
+    own.failure ??= thrown;
+  }
 }

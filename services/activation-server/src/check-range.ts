@@ -10,7 +10,11 @@ const LARGEST = { f32: 3.4028234663852886e38, f16: 65_519.996 };
  * model makes of them can leave fp32, and a NaN must not pass for an answer. −∞ is right in masked scores.
  * Errors: `out_of_range` with hook, index and value.
  */
-export function checkRange(point: HookPoint, { shape, data }: Tensor, dtype: 'f32' | 'f16'): void {
+export function checkRange(
+  point: Pick<HookPoint, 'name' | 'axes'>,
+  { shape, data }: Tensor,
+  dtype: 'f32' | 'f16',
+): void {
   const largest = LARGEST[dtype];
   const masked = point.axes.includes('key_pos');
   const values = data as Float32Array;

@@ -31,13 +31,18 @@ export interface CheckedRun {
   readonly alone: boolean;
   /** For each prompt the terms of the scalar whose gradient at the hooks is wanted; undefined: the values there. */
   readonly targets: PlacedTargets | undefined;
+  /** Also −log p of each next token. */
+  readonly lossPerToken: boolean;
 }
 
 /** Errors: `invalid_argument` naming the first field that is wrong, its limit and what was sent. */
 export function checkRun(request: RunRequest, open: OpenModel): CheckedRun {
   const { config } = open.model;
   checkCount('prompts', request.prompts.length, PROMPTS_MAX);
-  checkCount('hooks', request.hooks.length, HOOKS_MAX);
+  checkLoss(request);
+  if (!request.loss_per_token || request.hooks.length > 0) {
+    checkCount('hooks', request.hooks.length, HOOKS_MAX);
+  }
   if (request.interventions.length > INTERVENTIONS_MAX) {
     checkCount('interventions', request.interventions.length, INTERVENTIONS_MAX);
   }
@@ -66,7 +71,15 @@ export function checkRun(request: RunRequest, open: OpenModel): CheckedRun {
     interventions,
     alone: request.alone,
     targets: request.gradient === '' ? undefined : checkTarget(request.gradient, open, lengths),
+    lossPerToken: request.loss_per_token,
   };
+}
+
+function checkLoss({ loss_per_token, gradient, positions }: RunRequest): void {
+  if (!loss_per_token) return;
+  if (gradient !== '') throw refuse('loss_per_token', 'comes with values, not with gradients');
+  if (positions.length === 0) return;
+  throw refuse('positions', 'loss_per_token is about every position: leave them out');
 }
 
 function checkTarget(

@@ -22,6 +22,7 @@ import { bucketOf } from './actor.ts';
 import { checkRange } from './check-range.ts';
 import type { CheckedRun } from './check-run.ts';
 import { BATCH_BYTES_MAX, RUN_BYTES_MAX } from './limits.ts';
+import { LOSS_PER_TOKEN, lossOf, lossPrograms } from './loss-per-token.ts';
 
 /** What a prompt of a run asks of the model, and what that takes. */
 export interface PromptPlan {
@@ -46,7 +47,9 @@ export function planPrompt(model: LoadedModel, run: CheckedRun, length: number):
     run.targets?.[0]?.filter(({ hook }) => hook === 'logits').length ??
     run.positions?.length ??
     length;
-  const { peakBytes } = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
+  const forward = estimateForward(model, plan, { batch: 1, pos: length, logitRows });
+  // The log probabilities stand beside the logits.
+  const peakBytes = forward.peakBytes + (run.lossPerToken ? 4 * length * model.config.d_vocab : 0);
   if (peakBytes > BATCH_BYTES_MAX) {
     throw resourceExhausted(
       `a prompt of ${length} tokens with these hooks takes ${peakBytes} bytes in the engine; at most ${BATCH_BYTES_MAX} are given: ask for fewer hooks or a shorter prompt`,
@@ -69,7 +72,8 @@ function planOf(
   const hooks = run.hooks.map(({ name }) => name);
   const interventions = [...new Set(run.interventions.map(({ hook }) => hook))];
   if (!run.targets) {
-    return { plan: planForward(model, { hooks, interventions, pos }), zeros: [] };
+    const programs = lossPrograms(run.lossPerToken);
+    return { plan: planForward(model, { hooks, interventions, programs, pos }), zeros: [] };
   }
   // All prompts read the same hooks, at positions of their own.
   const targets = [...new Set(run.targets.flat().map(({ hook }) => hook))];
@@ -79,11 +83,11 @@ function planOf(
 
 /** Bytes on the wire of one prompt's tensors. */
 export function replyBytes(run: CheckedRun, length: number): number {
-  return run.hooks.reduce(
-    (bytes, point) =>
-      bytes + elementCount(replyShape(run, point, length)) * BYTES_PER_ELEMENT[run.dtype],
-    0,
+  const elements = run.hooks.reduce(
+    (sum, point) => sum + elementCount(replyShape(run, point, length)),
+    run.lossPerToken ? length - 1 : 0,
   );
+  return elements * BYTES_PER_ELEMENT[run.dtype];
 }
 
 /** Errors: `resource_exhausted` with the estimate when all prompts together stream more than a request may. */
@@ -136,6 +140,13 @@ export function replyTensor(
       ? logitsOf(model, run, value, place)
       : sliceHook(model.config, point.name, value, at);
   checkRange(point, own, run.dtype);
+  return asAsked(run, own);
+}
+
+/** A prompt's own losses of a batch's output. Errors: those of `checkRange`. */
+export function replyLoss(run: CheckedRun, value: Tensor, place: ReplyPlace): Tensor {
+  const own = lossOf(value, place.firstRow, place.length);
+  checkRange({ name: LOSS_PER_TOKEN, axes: ['pos'] }, own, run.dtype);
   return asAsked(run, own);
 }
 

@@ -82,6 +82,7 @@ async function values(open: OpenModel, changes: Partial<RunRequest>): Promise<Va
     interventions: [],
     gradient: '',
     alone: false,
+    loss_per_token: false,
     ...changes,
   };
   const results: Values[number][] = [];

@@ -11,6 +11,7 @@ import {
 import type { ActivationService, RunRequest, RunResponse } from '@heddle/ports/proto/activation';
 import { type CheckedRun, checkRun } from './check-run.ts';
 import { checkReplyBytes } from './compute.ts';
+import { LOSS_PER_TOKEN } from './loss-per-token.ts';
 import { hookMessages, modelInfo } from './model-info.ts';
 import type { ModelRegistry } from './model-registry.ts';
 import type { OpenModel } from './open-model.ts';
@@ -99,6 +100,8 @@ async function* run(
       const value = tensors.get(name);
       if (value) yield* tensorParts(value, { name, prompt, axes });
     }
+    const loss = tensors.get(LOSS_PER_TOKEN);
+    if (loss) yield* tensorParts(loss, { name: LOSS_PER_TOKEN, prompt, axes: ['pos'] });
     next = await results.next();
   }
   deps.metrics.add('activation_reply_bytes_total', byteLength);
