@@ -1,164 +1,113 @@
-/** Single precision in the fast kernels; the reference also runs in double. */
-export type Floats = Float32Array | Float64Array;
+import type { Tensor } from '@heddle/tensor';
+import type { LorsaConfig } from './lorsa-config.ts';
 
-export type BufferKind = 'f32' | 'i32' | 'f64';
-
-export interface BufferSize {
-  readonly kind: BufferKind;
-  readonly length: number;
+/** What memory for the `sparse` backend is made for; it cannot grow later. */
+export interface SparseSizes {
+  readonly config: LorsaConfig;
+  /** Tokens of one step at most: batch · pos. */
+  readonly tokensMax: number;
+  /** Active heads of one token at most: the largest K of the schedule. */
+  readonly slotsMax: number;
+  /** Dead heads per token that AuxK revives at most; 0 without AuxK. */
+  readonly auxSlotsMax: number;
+  /** A clipped norm is known only when all gradients are: then the rows' gradients need memory of their own. */
+  readonly keepsGradients: boolean;
 }
-
-/** The typed array that a kind of buffer comes as. */
-export type BufferOf<K extends BufferKind> = K extends 'i32'
-  ? Int32Array
-  : K extends 'f64'
-    ? Float64Array
-    : Floats;
-
-export type Buffers<S extends Readonly<Record<string, BufferSize>>> = {
-  readonly [N in keyof S]: BufferOf<S[N]['kind']>;
-};
 
 /**
- * The winners of every token, one slot each: `token · slots + slot` is a *pair*. A pair whose activation is 0 is none.
+ * The active (token, head) pairs of a step, the same number of slots for each token. A slot with z = 0 is no pair (its
+ * index is not read). A token names a head once at most.
  *
- *   winners   [token, slots]   index of the rank-one head
- *   acts      [token, slots]   z
- *   weight    [token]          of the token in the loss; pairs of a token without weight are none either
+ *   indices  i32 `[token, feature]`     values  f32 `[token, feature]`: z
  */
-export interface PairTable {
+export interface SparsePairs {
+  readonly indices: Tensor<'i32'>;
+  readonly values: Tensor<'f32'>;
+}
+
+export interface SparseBatch {
+  readonly batch: number;
+  readonly pos: number;
+  /** y `[batch, pos, d_model]`, normalised. */
+  readonly y: Tensor<'f32'>;
+  /** 1 where a token counts, else 0: `[batch, pos]`. */
+  readonly valid: Tensor<'f32'>;
+  readonly active: SparsePairs;
+  /**
+   * AuxK: dead heads that rebuild what the active ones left, adding coefficient · mean ‖(y − ŷ) − Σ z w_o‖² over valid
+   * tokens, (y − ŷ) held fixed.
+   */
+  readonly auxiliary?: { readonly pairs: SparsePairs; readonly coefficient: number };
+}
+
+/** The sums of `LorsaSums` and the loss, of one batch. */
+export interface SparseSums {
+  /** Mean squared error per valid token, without AuxK's part. */
+  readonly loss: number;
+  /** AuxK's part, its coefficient included; 0 without it. */
+  readonly auxiliaryLoss: number;
   readonly tokens: number;
-  readonly slots: number;
-  readonly winners: Int32Array;
-  readonly acts: Floats;
-  readonly weight: Floats;
+  readonly errorSum: number;
+  readonly squareSum: number;
+  readonly activeSum: number;
+  /** Σ y over valid tokens, `[d_model]`. */
+  readonly total: Float32Array;
+  /** Valid tokens on which a head was active, `[ov_head]`. AuxK does not count. */
+  readonly fired: Float32Array;
 }
 
-export interface DecodeArguments extends PairTable {
-  readonly d_model: number;
-  readonly W_O: Floats;
-  readonly b_D: Floats | undefined;
-  /** `[token, d_model]`. */
-  readonly target: Floats;
-  /** dŷ = 2 weight (ŷ − target), `[token, d_model]`. */
-  readonly d_out: Floats;
-  /** dz = dŷ·w_o, `[token, slots]`, 0 where there is no pair. */
-  readonly d_acts: Floats;
-  /** ‖ŷ − target‖² without the weight, `[token]`. */
-  readonly errors: Float64Array;
-  /** target − ŷ, `[token, d_model]`. */
-  readonly residual?: Floats | undefined;
-}
-
-export interface GroupArguments extends PairTable {
-  /** `[ov_head + 1]`: head i has pairs[starts[i]] … pairs[starts[i+1] − 1]. */
-  readonly starts: Int32Array;
-  /** `[token · slots]`. */
-  readonly pairs: Int32Array;
-}
-
-export interface MixedGradientArguments extends PairTable {
-  readonly d_model: number;
-  readonly groupSize: number;
-  readonly d_acts: Floats;
-  readonly W_V: Floats;
-  /** U, `[qk_head, token, d_model]`. */
-  readonly d_mixed: Floats;
-  /** Adds to what stands in U, instead of starting from 0. */
-  readonly accumulate: boolean;
-}
-
-/** Pairs grouped by head, with what their gradients are made of. */
-export interface PairList {
-  readonly slots: number;
-  readonly starts: Int32Array;
-  readonly pairs: Int32Array;
-  readonly acts: Floats;
-  readonly d_acts: Floats;
-  readonly d_out: Floats;
-}
-
-export interface RowArguments {
-  /** One list, or two with AuxK: their gradients add. */
-  readonly lists: readonly PairList[];
-  readonly tokens: number;
-  readonly d_model: number;
-  readonly groupSize: number;
-  /** Y, `[qk_head, token, d_model]`. */
-  readonly mixed: Floats;
-  /** ‖dw_v‖² + ‖dw_o‖² + db_V² of every head, `[ov_head]`. */
-  readonly squares: Float64Array;
-}
-
-/** A parameter with Adam's moments, updated in place. */
-export interface AdamState {
-  readonly p: Floats;
-  readonly m: Floats;
-  readonly v: Floats;
-}
-
-export interface AdamNumbers {
+/** Numbers of one Adam step; the names are those of `stepFeeds`. */
+export interface SparseUpdate {
   readonly rate: number;
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
-  /** 1 − β^t. */
   readonly correction1: number;
   readonly correction2: number;
-  /** What the gradient is multiplied by first: clipping. */
-  readonly factor: number;
+  /** Infinity: no clipping. Finite needs `keepsGradients`. */
+  readonly clipNorm: number;
+  /** Gradients of what the pairs do not touch, by parameter: W_Q, W_K, b_Q, b_K, and ln_q, ln_k where there are. */
+  readonly dense: Readonly<Record<string, Tensor<'f32'>>>;
 }
 
-export interface RowAdamArguments extends RowArguments {
-  readonly V: AdamState;
-  readonly O: AdamState;
-  readonly b: AdamState;
-  readonly adam: AdamNumbers;
-}
+/** The gradients of the rows: W_V, W_O `[ov_head, d_model]`, b_V `[ov_head]`, and b_D `[d_model]` where it is trained. */
+export type RowGradients = Readonly<Record<string, Tensor<'f32'>>>;
 
 /**
- * What the sparse training step asks of the active (token, head) pairs, where a dense product would multiply zeros. Every
- * function reads and writes arrays that `allocate` of the same memory gave. The port `Kernels` has this shape; the slow
- * twin is `referenceKernels`.
+ * What the `sparse` backend computes on active (token, head) pairs alone, over one shared memory in which parameters and
+ * moments live. One step: `backward`, the engine's second graph on `cotangent`, `update`. One call at a time.
+ *
+ *   e_t = Σ_i z_ti w_o_i + b_D − y_t        de_t = 2 valid_t e_t / tokens        dz_ti = de_t·w_o_i
+ *   U^h_t = Σ_{i in group h} dz_ti w_v_i    dw_o_i = Σ_t z_ti de_t               dw_v_i = Σ_t dz_ti (A^h x)_t
+ *   db_V_i = Σ_t dz_ti (rows of A sum to 1) db_D = Σ_t de_t
+ *
+ * The results do not depend on the number of threads, bit for bit.
  */
-export interface KernelFunctions {
-  /** ‖row‖ of `[ov_head, d_model]` into `[ov_head]`. */
-  rowNorms(args: { readonly rows: Floats; readonly d_model: number; readonly into: Floats }): void;
-  /** Σ y over tokens with weight into `total` `[d_model]`; returns Σ‖y‖². */
-  targetSums(args: {
-    readonly target: Floats;
-    readonly weight: Floats;
-    readonly d_model: number;
-    readonly total: Float64Array;
-  }): number;
-  /** ŷ = b_D + Σ z w_o, its error and what follows from it. A token without weight gets zeros everywhere. */
-  decode(args: DecodeArguments): void;
-  /** Pairs by head, then by token and slot (a stable counting sort); returns how many there are. */
-  group(args: GroupArguments): number;
-  /** U^h_t = Σ dz w_v over the token's pairs with heads of group h. */
-  mixedGradient(args: MixedGradientArguments): void;
-  /** Σ over rows of `[token, d_model]` into `[d_model]`. */
-  columnSums(args: {
-    readonly rows: Floats;
-    readonly tokens: number;
-    readonly d_model: number;
-    readonly into: Floats;
-  }): void;
-  /** dw_o = Σ z dŷ_t, dw_v = Σ dz Y^{h(i)}_t, db_V = Σ dz: their squared lengths, nothing else kept. */
-  rowSquares(args: RowArguments): void;
-  /** The same gradients, and Adam on every row, also of heads without a pair: their moments decay. */
-  rowsAdam(args: RowAdamArguments): void;
-  /** Adam on a parameter whose gradient stands in an array. */
-  adam(args: AdamState & { readonly gradient: Floats; readonly adam: AdamNumbers }): void;
-}
-
-export interface KernelMemory<S extends Readonly<Record<string, BufferSize>>>
-  extends KernelFunctions {
-  readonly buffers: Buffers<S>;
-  close(): void;
-}
-
 export interface SparseKernels {
-  /** One zeroed memory per training. Errors: `resource_exhausted` with the estimate past what one memory can hold. */
-  allocate<const S extends Readonly<Record<string, BufferSize>>>(sizes: S): KernelMemory<S>;
+  /**
+   * Parameters and moments under their feed names (`stateFeeds`): feeds of the engine without a copy. A state is loaded by
+   * writing them, then `measureNorms`.
+   */
+  readonly state: Readonly<Record<string, Tensor<'f32'>>>;
+  /** ‖w_o‖ `[ov_head]`: a feed of the gate. `update` keeps it true. */
+  readonly decoderNorms: Tensor<'f32'>;
+  /**
+   * A x of every group, `[qk_head, batch, pos, d_model]` over the shared memory: written by the first graph (or copied
+   * there) before `backward`.
+   */
+  mixed(batch: number, pos: number): Tensor<'f32'>;
+  /** U in the same layout: what `backward` leaves for the second graph. */
+  cotangent(batch: number, pos: number): Tensor<'f32'>;
+  measureNorms(): Promise<void>;
+  /** Error, dz and U of a batch. Asserts what `SparseSizes` promised. */
+  backward(batch: SparseBatch): Promise<SparseSums>;
+  /** The rows' gradients of the last `backward`, as copies: for tests and comparisons. Needs `keepsGradients`. */
+  rowGradients(): Promise<RowGradients>;
+  /**
+   * Adam on every parameter, every row: a head without a pair still decays. Returns the norm of all gradients before
+   * clipping; with a finite `clipNorm` and a norm that is not finite nothing is changed.
+   */
+  update(update: SparseUpdate): Promise<{ readonly gradientNorm: number }>;
+  /** Ends the threads; the memory is released when its last view goes. */
+  close(): Promise<void>;
 }
