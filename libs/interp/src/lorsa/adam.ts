@@ -8,6 +8,9 @@ export interface AdamConfig {
   readonly epsilon: number;
 }
 
+/** Keeps clip / norm finite for a zero gradient, as PyTorch's clip_grad_norm_. */
+export const CLIP_EPSILON = 1e-6;
+
 export const ADAM_DEFAULTS: AdamConfig = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
 /** 1 − β^t for the step that is about to be taken, t counted from 1: what the moments are divided by. */

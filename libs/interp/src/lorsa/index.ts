@@ -1,5 +1,6 @@
 export { bestWriteScale, flipRarelyPositive, initialiseActiveSubspace } from './active-subspace.ts';
 export { ADAM_DEFAULTS, type AdamConfig } from './adam.ts';
+export { type EncodingOutputs, encodedEncoding, encodingParameters } from './apply-graph.ts';
 export { applyLorsa, type LorsaApplied, zPatterns } from './apply.reference.ts';
 export {
   type LorsaLayer,
@@ -19,6 +20,7 @@ export { type GateNumbers, gate } from './gate.ts';
 export { type LorsaGradients, lorsaGradients } from './gradients.reference.ts';
 export { type HostPositions, rotaryOfHost } from './host-rotary.ts';
 export { copyHostQK, type HostAttention, initialiseLevelA, meanTarget } from './initialise.ts';
+export { referenceKernels } from './kernels.reference.ts';
 export {
   checkLorsaConfig,
   groupSize,
@@ -84,6 +86,15 @@ export type {
   SparseUpdate,
 } from './sparse-kernels.ts';
 export { nextName, stateFeeds } from './state-feeds.ts';
+export type {
+  AuxiliarySettings,
+  BackendOptions,
+  GraphEngine,
+  StateTensors,
+  StepReport,
+  TrainBackend,
+  TrainStep,
+} from './train-backend.ts';
 export {
   buildTrainStep,
   encodedEvaluation,

@@ -1,7 +1,7 @@
 import { encodeModel, type Graph, GraphBuilder, gradients, type Value } from '@heddle/onnx';
 
 import { type Tensor, tensor } from '@heddle/tensor';
-import { type AdamConfig, adamCorrections, adamGraph, adamInputs } from './adam.ts';
+import { type AdamConfig, adamCorrections, adamGraph, adamInputs, CLIP_EPSILON } from './adam.ts';
 import {
   type LorsaValues,
   layerInputs,
@@ -57,9 +57,6 @@ export function buildTrainStep(config: LorsaConfig, options: StepGraphOptions = 
   g.output('winners', forward.winners);
   return g.build();
 }
-
-/** Keeps clip / norm finite for a zero gradient, as PyTorch's clip_grad_norm_. */
-const CLIP_EPSILON = 1e-6;
 
 function buildUpdate(
   g: GraphBuilder,
