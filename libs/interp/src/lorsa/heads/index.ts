@@ -1,0 +1,29 @@
+export {
+  type AnalysedText,
+  analysisFeeds,
+  analysisSlots,
+  buildAnalysis,
+  encodedAnalysis,
+  headSequences,
+} from './analysis-graph.ts';
+export { bucketRange, DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
+export { referenceSequence } from './head-sequence.reference.ts';
+export {
+  displayed,
+  forEachActive,
+  type HeadAttention,
+  type HeadRow,
+  type HeadSequence,
+  zRow,
+} from './head-sequence.ts';
+export {
+  type HeadSample,
+  HeadStatistics,
+  type StatisticsSizes,
+  type TokenOccurrences,
+  wantedRows,
+} from './head-statistics.ts';
+export { forInspection, type InspectedLayer } from './inspection.ts';
+export type { HeadEvent } from './kept-events.ts';
+export { DENSE_FREQUENCY, DISPLAY_SHARE, HELD_OUT_TOKENS_MAX, SAMPLES_MAX } from './limits.ts';
+export type { TokenWeight } from './token-counts.ts';
