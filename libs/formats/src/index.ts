@@ -1,3 +1,5 @@
+export * from './activations/index.ts';
+export * from './corpus/index.ts';
 export { type JsonlLine, readJsonl, writeJsonl } from './jsonl/read-jsonl.ts';
 export * from './lorsa-checkpoint/index.ts';
 export {
