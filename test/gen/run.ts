@@ -1,6 +1,6 @@
 /**
  * `npm run gen [-- --check | --landed]`: proto/heddle → the descriptor set that gRPC loads and reflection serves, and the
- * TypeScript types of its messages and services. With --check nothing is written; a difference exits 1. With
+ * TypeScript types of its messages and services; the kernels' AssemblyScript → WebAssembly. With --check nothing is written; a difference exits 1. With
  * --landed also what `buf breaking` compares with: the contracts as promised when main last landed.
  */
 
@@ -9,6 +9,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compileKernels, KERNELS } from './compile-kernels.ts';
 import { generateIdempotency, generateTypes } from './generate-types.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -22,7 +23,7 @@ function buf(...args: string[]): Buffer {
   return execFileSync(process.execPath, [script, ...args], { cwd: ROOT, maxBuffer: 2 ** 26 });
 }
 
-function outputs(): Map<string, Uint8Array> {
+async function outputs(): Promise<Map<string, Uint8Array>> {
   const files = new Map<string, Uint8Array>();
   const descriptors = buf('build', '--exclude-source-info', '--output', '-#format=binpb');
   files.set(DESCRIPTORS, descriptors);
@@ -33,6 +34,7 @@ function outputs(): Map<string, Uint8Array> {
     files.set(`libs/ports/src/proto/gen/${name}.ts`, encoder.encode(text));
   }
   files.set('libs/adapters/src/grpc/gen/idempotency.ts', encoder.encode(generateIdempotency(commented)));
+  files.set(KERNELS, await compileKernels(ROOT));
   return files;
 }
 
@@ -47,11 +49,11 @@ function read(path: string): Uint8Array | undefined {
 const check = process.argv.includes('--check');
 buf('lint');
 let stale = 0;
-for (const [path, bytes] of outputs()) {
+for (const [path, bytes] of await outputs()) {
   const old = read(path);
   if (old !== undefined && Buffer.compare(old, bytes) === 0) continue;
   stale++;
-  if (check) console.error(`${path} is not what proto/ says: run \`npm run gen\` and commit it`);
+  if (check) console.error(`${path} is not what its source says: run \`npm run gen\` and commit it`);
   else {
     writeFileSync(join(ROOT, path), bytes);
     console.log(`wrote ${path}`);

@@ -1,0 +1,1 @@
+export { WasmKernels, type WasmKernelsOptions } from './wasm-kernels.ts';
