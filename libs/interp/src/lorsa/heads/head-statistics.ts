@@ -1,6 +1,6 @@
-import { assert, dataLoss } from '@heddle/core';
-import { readSafetensors, writeSafetensors } from '@heddle/formats';
-import { type Tensor, tensor } from '@heddle/tensor';
+import { assert } from '@heddle/core';
+import { tensor } from '@heddle/tensor';
+import { encodeBlob, openTensors } from './blob.ts';
 import { DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
 import { forEachActive, type HeadRow, type HeadSequence, zRow } from './head-sequence.ts';
 import { drawOf, type HeadEvent, KeptEvents } from './kept-events.ts';
@@ -248,21 +248,18 @@ export class HeadStatistics {
     const nested = Object.entries(parts).flatMap(([part, of]) =>
       Object.entries(of.tensors()).map(([name, t]) => [`${part}.${name}`, t] as const),
     );
-    return writeSafetensors(
-      {
-        numbers: vector(Float64Array.of(this.tokens, this.sequences, this.seed)),
-        active: vector(this.active),
-        sums: vector(this.sums),
-        squares: vector(this.squares),
-        largest: vector(this.largest),
-        distances: vector(this.distanceSums),
-        'occurrences.token': column(([token]) => token),
-        'occurrences.valid': column(([, { valid }]) => valid),
-        'occurrences.all': column(([, { all }]) => all),
-        ...Object.fromEntries(nested),
-      },
-      { format: FORMAT },
-    );
+    return encodeBlob(FORMAT, {
+      numbers: vector(Float64Array.of(this.tokens, this.sequences, this.seed)),
+      active: vector(this.active),
+      sums: vector(this.sums),
+      squares: vector(this.squares),
+      largest: vector(this.largest),
+      distances: vector(this.distanceSums),
+      'occurrences.token': column(([token]) => token),
+      'occurrences.valid': column(([, { valid }]) => valid),
+      'occurrences.all': column(([, { all }]) => all),
+      ...Object.fromEntries(nested),
+    });
   }
 
   /** Errors: `data_loss` for anything that `encode` did not write. */
@@ -288,21 +285,6 @@ export class HeadStatistics {
     made.fires = TokenCounts.from((name) => take(`fires.${name}`));
     made.reads = TokenCounts.from((name) => take(`reads.${name}`));
     return made;
-  }
-}
-
-/** Reads a blob of ours by name. Errors: `data_loss` for another format, for damage, and for what is missing. */
-export function openTensors(bytes: Uint8Array, format: string): (name: string) => Tensor {
-  try {
-    const file = readSafetensors('analysis', bytes);
-    const found = file.header.metadata.get('format');
-    if (found !== format) throw dataLoss(`the blob has format ${found}, not ${format}`);
-    return (name) => {
-      if (!file.header.tensors.has(name)) throw dataLoss(`the blob lacks ${name}`);
-      return file.tensor(name);
-    };
-  } catch (cause) {
-    throw dataLoss('the blob of an analysis is damaged', { cause });
   }
 }
 

@@ -26,4 +26,23 @@ export {
 export { forInspection, type InspectedLayer } from './inspection.ts';
 export type { HeadEvent } from './kept-events.ts';
 export { DENSE_FREQUENCY, DISPLAY_SHARE, HELD_OUT_TOKENS_MAX, SAMPLES_MAX } from './limits.ts';
+export {
+  buildHostHeads,
+  encodedHostHeads,
+  type HostHeads,
+  hostHeadsFeeds,
+  type OriginalDistribution,
+  OriginalHeads,
+  type OriginalShares,
+  QUOTED_FIGURES,
+} from './original-heads.ts';
 export type { TokenWeight } from './token-counts.ts';
+export {
+  buildTokenTops,
+  encodedTokenTops,
+  foldedWrites,
+  type TokenEffect,
+  TokenEffects,
+  TokenTops,
+  tokenTopsFeeds,
+} from './token-effects.ts';
