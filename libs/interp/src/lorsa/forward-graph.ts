@@ -1,11 +1,9 @@
 import type { GraphBuilder, Value } from '@heddle/onnx';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { groupSize, type LorsaConfig } from './lorsa-config.ts';
-import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
-import { rotaryPartner, rotaryTable } from './rotary.ts';
-
-/** The parameters of a layer as values of a graph. */
-export type ParameterValues = Readonly<Partial<Record<LorsaParameter, Value>>>;
+import { parameterNames, parameterShape } from './lorsa-weights.ts';
+import { buildHeads, causalMask, type ParameterValues, required } from './projection-graph.ts';
+import { rotaryTable } from './rotary.ts';
 
 /** What the layer reads beside its parameters. */
 export interface LorsaInputs {
@@ -23,6 +21,8 @@ export interface LorsaValues {
   readonly pattern: Value;
   /** z̃, `[token, ov_head]`, tokens of all sequences one after the other. */
   readonly preActivations: Value;
+  /** What heads compete by: z̃ ‖w_o‖, `[token, ov_head]`; a head whose rank is not positive is never active. */
+  readonly rank: Value;
   /** 1 where a head won and is active, `[token, ov_head]`; no gradient passes through it. */
   readonly active: Value;
   /** Indices of the K winners, active or not, `[token, feature]` with feature = K. */
@@ -65,19 +65,14 @@ export function lorsaGraph(
   return g.scope('lorsa', () => {
     const pattern = buildPattern(g, config, parameters, inputs);
     const preActivations = buildPreActivations(g, config, parameters, inputs.x, pattern);
-    const { active, winners } = buildGate(g, config, parameters, preActivations, inputs.topK);
+    const rank = buildRank(g, config, parameters, preActivations);
+    const { active, winners } = buildGate(g, rank, inputs.topK);
     const featureActs = g.mul(preActivations, active);
     const written = g.gemm(featureActs, required(parameters, 'W_O'));
     const { b_D } = parameters;
     const reconstruction = b_D ? g.add(written, b_D) : written;
-    return { pattern, preActivations, active, winners, featureActs, reconstruction };
+    return { pattern, preActivations, rank, active, winners, featureActs, reconstruction };
   });
-}
-
-function required(parameters: ParameterValues, name: LorsaParameter): Value {
-  const value = parameters[name];
-  if (!value) throw new TypeError(`the graph lacks parameter ${name}`);
-  return value;
 }
 
 /** softmax(mask(q kᵀ / attn_scale)), `[batch, qk_head, query_pos, key_pos]`. */
@@ -85,50 +80,15 @@ function buildPattern(
   g: GraphBuilder,
   config: LorsaConfig,
   parameters: ParameterValues,
-  { x, cos, sin }: LorsaInputs,
+  inputs: LorsaInputs,
 ): Value {
-  const project = (W: LorsaParameter, b: LorsaParameter, gain: LorsaParameter) => {
-    const { n_qk_heads, d_qk_head, d_model } = config;
-    const width = n_qk_heads * d_qk_head;
-    // One plain GEMM for all heads: [qk_head, d_model, d_head] → [d_model, qk_head · d_head].
-    const flat = g.reshape(g.transpose(required(parameters, W), [1, 0, 2]), [d_model, width]);
-    const split = ['batch', 'pos', n_qk_heads, d_qk_head];
-    // The bias after the product, not inside Gemm, which would copy it into the result first.
-    const rows = g.add(g.reshape(g.linear(x, flat), split), required(parameters, b));
-    const normed =
-      config.qkNormEps === undefined
-        ? rows
-        : g.rmsNormalization(rows, required(parameters, gain), { epsilon: config.qkNormEps });
-    const heads = g.transpose(normed, [0, 2, 1, 3]); // [batch, qk_head, pos, d_head]
-    return cos && sin ? buildRotary(g, config, heads, { cos, sin }) : heads;
-  };
-  const q = g.scope('q', () => project('W_Q', 'b_Q', 'ln_q'));
-  const k = g.scope('k', () => project('W_K', 'b_K', 'ln_k'));
+  const q = g.scope('q', () => buildHeads(g, config, parameters, { ...inputs, side: 'q' }));
+  const k = g.scope('k', () => buildHeads(g, config, parameters, { ...inputs, side: 'k' }));
   return g.scope('pattern', () => {
     // A factor right after the product: ONNX Runtime makes one FusedMatMul of both.
     const scores = g.mul(g.matMul(q, g.transpose(k, [0, 1, 3, 2])), 1 / config.attnScale);
-    const causal = g.trilu(g.cast(g.constantOfShape(['pos', 'pos'], 1), 'bool'));
-    const mask = g.where(causal, 0, Number.NEGATIVE_INFINITY); // [query_pos, key_pos], added to every head
-    return g.softmax(g.add(scores, mask));
+    return g.softmax(g.add(scores, causalMask(g, 'pos', 'pos')));
   });
-}
-
-/** x cos + rot(x) sin; rot is a signed permutation, applied as a matrix so that both layouts are one formula. */
-function buildRotary(
-  g: GraphBuilder,
-  config: LorsaConfig,
-  x: Value,
-  { cos, sin }: { cos: Value; sin: Value },
-): Value {
-  const { rotary, d_qk_head } = config;
-  if (!rotary) return x;
-  const data = new Float32Array(d_qk_head * d_qk_head);
-  for (let c = 0; c < rotary.dim; c++) {
-    const { index, sign } = rotaryPartner(rotary, c);
-    data[index * d_qk_head + c] = sign;
-  }
-  const turn = g.constant(tensor('f32', [d_qk_head, d_qk_head], data));
-  return g.add(g.mul(x, cos), g.mul(g.matMul(x, turn), sin));
 }
 
 /** z̃ = A v, `[token, ov_head]`. */
@@ -150,25 +110,37 @@ function buildPreActivations(
   });
 }
 
-/** Winners by p = ReLU(z̃ ‖w_o‖) (|z̃| ‖w_o‖ when signed): value descending, index ascending, zeros never active. */
-function buildGate(
+/** What a gate chose. */
+interface Chosen {
+  /** 1 where a head was chosen and is active. */
+  readonly active: Value;
+  readonly winners: Value;
+}
+
+/** p = z̃ ‖w_o‖ (|z̃| ‖w_o‖ when signed), `[token, ov_head]`: positive where a head may be active. */
+function buildRank(
   g: GraphBuilder,
   config: LorsaConfig,
   parameters: ParameterValues,
   preActivations: Value,
-  topK: string,
-): { active: Value; winners: Value } {
-  return g.scope('gate', () => {
+): Value {
+  return g.scope('rank', () => {
     const norms = g.reduceL2(required(parameters, 'W_O'), { axes: [1], keepDims: false });
     const scaled = config.decoderNormInGate ? g.mul(preActivations, norms) : preActivations;
-    const rank = config.signed ? g.abs(scaled) : g.relu(scaled);
+    return config.signed ? g.abs(scaled) : scaled;
+  });
+}
+
+/**
+ * The K largest ranks of each token, value descending, index ascending. Without a ReLU before them: it would only turn what
+ * is not positive, and so never active, into ties.
+ */
+export function buildGate(g: GraphBuilder, rank: Value, topK: string): Chosen {
+  return g.scope('gate', () => {
     const { values, indices } = g.topK(rank, topK);
-    const none = g.constantOfShape(preActivations.shape, 0);
+    const none = g.constantOfShape(rank.shape, 0);
     const ones = g.cast(g.greater(values, 0), 'f32');
-    return {
-      active: g.scatterElements(none, indices, ones, { axis: 1 }),
-      winners: indices,
-    };
+    return { active: g.scatterElements(none, indices, ones, { axis: 1 }), winners: indices };
   });
 }
 

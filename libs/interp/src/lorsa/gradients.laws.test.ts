@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '@heddle/core';
-import { lorsaForward } from './forward.reference.ts';
+import { lorsaDecode, lorsaForward } from './forward.reference.ts';
+import { gate } from './gate.ts';
 import { lorsaGradients } from './gradients.reference.ts';
 import type { LorsaConfig } from './lorsa-config.ts';
-import { mapWeights, parameterNames } from './lorsa-weights.ts';
+import { decoderNorms, mapWeights, parameterNames } from './lorsa-weights.ts';
 import { lorsaLoss, tokenWeights } from './loss.reference.ts';
 import { randomLorsa, randomRows, tinyLorsaConfig } from './tiny-lorsa.ts';
 
@@ -79,3 +80,71 @@ test('a position without weight changes no gradient, though it stays a key', () 
   const asKey = lorsaGradients(config, weights, { x, y, weight });
   assert.notEqual(asKey.loss, before.loss);
 });
+
+for (const changes of [{}, { signed: true }, { decoderNormInGate: false }]) {
+  const name = JSON.stringify(changes);
+  test(`AuxK ${name}: gradients equal central differences of the loss with the error held fixed`, () => {
+    const config = tinyLorsaConfig(changes);
+    const rng = new Rng(23);
+    const weights = mapWeights(randomLorsa(config, rng), (t) => ({
+      ...t,
+      data: t.data.map((v) => v / 2),
+    }));
+    const x = randomRows(rng, 6, config.d_model);
+    const y = randomRows(rng, 6, config.d_model);
+    const weight = Float64Array.from(tokenWeights([0, 1, 1, 1, 0, 1]));
+    const dead = [0, 1, 1, 0, 1, 0, 0, 1];
+    const auxiliary = { dead, topK: 2, coefficient: 0.4 };
+    const { gradients, auxiliaryLoss, forward } = lorsaGradients(
+      config,
+      weights,
+      { x, y, weight },
+      { auxiliary },
+    );
+    const support = supportOf(forward.featureActs.data);
+    const revived = (pre: Float64Array) =>
+      gate(
+        config,
+        { decoderNorms: decoderNorms(weights), topK: 2 },
+        pre.map((z, at) => (dead[at % 8] ? z : 0)),
+      );
+    const auxSupport = supportOf(revived(forward.preActivations.data));
+    const fixed = { ...y, data: y.data.map((v, at) => v - forward.reconstruction.data[at]!) };
+    /** The main loss, plus AuxK's on an error that stays what it was before anything moved. */
+    const lossOf = () => {
+      const f = lorsaForward(config, weights, x);
+      const z = revived(f.preActivations.data);
+      if (supportOf(f.featureActs.data) !== support || supportOf(z) !== auxSupport)
+        return Number.NaN;
+      const without = { ...weights, b_D: { ...weights.b_D, data: new Float64Array(6) } };
+      const rebuilt = lorsaDecode(without, { ...f.featureActs, data: z });
+      return lorsaLoss(y, f.reconstruction, weight) + 0.4 * lorsaLoss(fixed, rebuilt, weight);
+    };
+    assert.ok(
+      Math.abs(lossOf() - lorsaLoss(y, forward.reconstruction, weight) - auxiliaryLoss) < 1e-12,
+    );
+
+    let compared = 0;
+    for (const parameter of parameterNames(config)) {
+      const { data } = weights[parameter]!;
+      data.forEach((value, at) => {
+        const lossAt = (moved: number) => {
+          data[at] = moved;
+          return lossOf();
+        };
+        const difference = (lossAt(value + STEP) - lossAt(value - STEP)) / (2 * STEP);
+        data[at] = value;
+        if (Number.isNaN(difference)) return;
+        compared++;
+        const analytic = gradients[parameter]!.data[at]!;
+        assert.ok(
+          Math.abs(analytic - difference) <= 1e-6 * Math.max(1, Math.abs(difference)),
+          `${parameter}[${at}]: ${analytic}, by differences ${difference}`,
+        );
+      });
+    }
+    assert.ok(compared > 150, `${compared} compared`);
+  });
+}
+
+const supportOf = (z: Float64Array): string => z.map((v) => (v === 0 ? 0 : 1)).join('');

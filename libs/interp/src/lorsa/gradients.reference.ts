@@ -1,14 +1,24 @@
 import type { Tensor } from '@heddle/tensor';
 import { type LorsaForward, lorsaForward, type Projection } from './forward.reference.ts';
+import { gate } from './gate.ts';
 import { groupSize, type LorsaConfig } from './lorsa-config.ts';
-import { type LorsaWeights, type Real, zeroWeights } from './lorsa-weights.ts';
+import { decoderNorms, type LorsaWeights, type Real, zeroWeights } from './lorsa-weights.ts';
 import { lorsaLoss } from './loss.reference.ts';
 import { rotaryTable, rotate } from './rotary.ts';
 
 type Gradients = LorsaWeights<Tensor<'f64'>>;
 
+/** AuxK for the twin: which heads are dead, `[ov_head]`, and how many of them a token may revive. */
+export interface AuxiliaryTwin {
+  readonly dead: ArrayLike<number>;
+  readonly topK: number;
+  readonly coefficient: number;
+}
+
 export interface LorsaGradients {
+  /** With AuxK's part. */
   readonly loss: number;
+  readonly auxiliaryLoss: number;
   readonly forward: LorsaForward;
   readonly gradients: Gradients;
 }
@@ -23,7 +33,7 @@ export function lorsaGradients(
   config: LorsaConfig,
   weights: LorsaWeights,
   batch: { readonly x: Real; readonly y: Real; readonly weight: ArrayLike<number> },
-  options: { readonly topK?: number } = {},
+  options: { readonly topK?: number; readonly auxiliary?: AuxiliaryTwin } = {},
 ): LorsaGradients {
   const { x, y, weight } = batch;
   const forward = lorsaForward(config, weights, x, options);
@@ -33,9 +43,13 @@ export function lorsaGradients(
   zero.ln_k?.data.fill(0);
 
   const d_z = throughDecoder(config, weights, forward, { y, weight, into: zero });
+  const { auxiliary } = options;
+  const auxiliaryLoss = auxiliary
+    ? throughAuxiliary(config, weights, forward, { y, weight, into: zero, d_z, auxiliary })
+    : 0;
   const d_pattern = throughMixing(config, forward, { x, d_z, into: zero });
   throughScores(config, weights, forward, { x, d_pattern, into: zero });
-  return { loss, forward, gradients: zero };
+  return { loss: loss + auxiliaryLoss, auxiliaryLoss, forward, gradients: zero };
 }
 
 /** dŷ = 2 weight (ŷ − y); db_D = Σ dŷ; dw_o = Σ z dŷ; dz = dŷ·w_o where active. Returns dz `[pos, ov_head]`. */
@@ -67,6 +81,50 @@ function throughDecoder(
     }
   }
   return d_z;
+}
+
+/**
+ * AuxK: ê = Σ z w_o over the token's strongest dead heads, c weight ‖ê − e‖² with e = y − ŷ held fixed. Adds dw_o = Σ z dê
+ * and dz = dê·w_o, dê = 2 c weight (ê − e). Returns the loss.
+ */
+function throughAuxiliary(
+  config: LorsaConfig,
+  weights: LorsaWeights,
+  { preActivations, reconstruction }: LorsaForward,
+  of: {
+    readonly y: Real;
+    readonly weight: ArrayLike<number>;
+    readonly into: Gradients;
+    readonly d_z: Float64Array;
+    readonly auxiliary: AuxiliaryTwin;
+  },
+): number {
+  const { d_model, n_ov_heads } = config;
+  const { dead, topK, coefficient } = of.auxiliary;
+  const among = preActivations.data.map((pre, at) => (dead[at % n_ov_heads] ? pre : 0));
+  const z = gate(config, { decoderNorms: decoderNorms(weights), topK }, among);
+  let loss = 0;
+  for (let t = 0; t < of.y.shape[0]; t++) {
+    const rest = new Float64Array(d_model); // ê − e
+    for (let d = 0; d < d_model; d++) {
+      const at = t * d_model + d;
+      rest[d] = reconstruction.data[at] - of.y.data[at];
+      for (let i = 0; i < n_ov_heads; i++) {
+        rest[d] += z[t * n_ov_heads + i] * weights.W_O.data[i * d_model + d];
+      }
+      loss += coefficient * of.weight[t] * rest[d] ** 2;
+    }
+    for (let i = 0; i < n_ov_heads; i++) {
+      const act = z[t * n_ov_heads + i];
+      if (act === 0) continue;
+      for (let d = 0; d < d_model; d++) {
+        const d_e = 2 * coefficient * of.weight[t] * rest[d];
+        of.d_z[t * n_ov_heads + i] += d_e * weights.W_O.data[i * d_model + d];
+        of.into.W_O.data[i * d_model + d] += act * d_e;
+      }
+    }
+  }
+  return loss;
 }
 
 /** dA(t,s) = Σ_{i in group} dz_ti v_si; dv_si = Σ_t A(t,s) dz_ti; dw_v = Σ dv x. Returns dA `[qk_head, query_pos, key_pos]`. */

@@ -18,6 +18,7 @@ export {
 export { layerInputs, lorsaGraph, parameterInputs, rotaryFeeds } from './forward-graph.ts';
 export { type GateNumbers, gate } from './gate.ts';
 export { type LorsaGradients, lorsaGradients } from './gradients.reference.ts';
+export { graphBackend } from './graph-backend.ts';
 export { type HostPositions, rotaryOfHost } from './host-rotary.ts';
 export { copyHostQK, type HostAttention, initialiseLevelA, meanTarget } from './initialise.ts';
 export { referenceKernels } from './kernels.reference.ts';
@@ -76,6 +77,7 @@ export {
   topKAt,
 } from './schedule.ts';
 export { type DrawnBatch, drawBatch } from './sequence-order.ts';
+export { sparseBackend, sparseSizes } from './sparse-backend.ts';
 export type {
   RowGradients,
   SparseBatch,

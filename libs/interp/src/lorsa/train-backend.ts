@@ -47,8 +47,8 @@ export interface TrainBackend {
   ): Promise<readonly StepReport[]>;
   /** Copies, under their feed names. `load` of them continues to the same bits. */
   tensors(): StateTensors;
-  load(tensors: StateTensors): void;
-  close(): void;
+  load(tensors: StateTensors): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** AuxK (methods 1.8): dead heads learn to explain what the others leave. */

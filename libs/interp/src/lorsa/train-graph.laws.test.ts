@@ -72,15 +72,18 @@ function makeCase(changes: Partial<LorsaConfig>): Case {
   };
 }
 
+const AUXILIARY = { dead: [0, 1, 1, 0, 1, 0, 0, 1], topK: 2, coefficient: 0.4 };
+
 /** The twin on every sequence; gradients and sums added. */
-function reference({ config, weights, x, y, valid }: Case) {
+function reference({ config, weights, x, y, valid }: Case, auxiliary?: typeof AUXILIARY) {
   const count = valid.reduce((a, b) => a + b, 0);
   const weight = valid.map((v) => v / count); // fp64, as the interpreter divides
   const sequences = Array.from({ length: BATCH }, (_, b) => {
     const rows = (t: Tensor<'f64'>) =>
       tensor('f64', [POS, 6], t.data.slice(b * POS * 6, (b + 1) * POS * 6));
     const own = weight.subarray(b * POS, (b + 1) * POS);
-    const result = lorsaGradients(config, weights, { x: rows(x), y: rows(y), weight: own });
+    const batch = { x: rows(x), y: rows(y), weight: own };
+    const result = lorsaGradients(config, weights, batch, auxiliary ? { auxiliary } : {});
     const sums = measure(6, {
       y: rows(y).data,
       reconstruction: result.forward.reconstruction.data,
@@ -93,6 +96,7 @@ function reference({ config, weights, x, y, valid }: Case) {
     sequences.map((s) => s.gradients[name]!.data).reduce((a, b) => a.map((v, at) => v + b[at]!));
   return {
     loss: sequences.reduce((a, s) => a + s.loss, 0),
+    auxiliaryLoss: sequences.reduce((a, s) => a + s.auxiliaryLoss, 0),
     gradient,
     sums: sequences.map((s) => s.sums).reduce(addSums, emptySums(6)),
     fired: Array.from({ length: config.n_ov_heads }, (_, i) =>
@@ -109,7 +113,7 @@ function reference({ config, weights, x, y, valid }: Case) {
   };
 }
 
-function runGraph(given: Case, clipNorm: number) {
+function runGraph(given: Case, clipNorm: number, auxiliary?: typeof AUXILIARY) {
   const { config, weights, x, y, valid, moments } = given;
   const numbers = { topK: config.topK, rate: 0.01, step: 3, clipNorm, adam: ADAM_DEFAULTS };
   // The same scalars in fp64, so that fp32's rounding of β2 hides no error of the graph.
@@ -125,7 +129,20 @@ function runGraph(given: Case, clipNorm: number) {
     ),
   };
   const parameters = Object.fromEntries(parameterNames(config).map((n) => [n, weights[n]!]));
-  return interpret(buildTrainStep(config, { withGradients: true }), {
+  const aux: Record<string, Tensor> = auxiliary
+    ? {
+        aux_k: tensor('i64', [1], BigInt64Array.of(BigInt(auxiliary.topK))),
+        aux_coefficient: tensor('f64', [], Float64Array.of(auxiliary.coefficient)),
+        dead_tokens: tensor('f64', [], Float64Array.of(100)),
+        silent_tokens: tensor(
+          'f64',
+          [8],
+          Float64Array.from(auxiliary.dead, (d) => 99.5 + d),
+        ),
+      }
+    : {};
+  return interpret(buildTrainStep(config, { withGradients: true, auxiliary: !!auxiliary }), {
+    ...aux,
     ...scalars,
     ...parameters,
     ...moments,
@@ -159,6 +176,30 @@ for (const [name, changes] of VARIANTS) {
     assert.ok(figures(expected.sums).l0 > 1, 'the example is alive');
   });
 }
+
+for (const [name, changes] of VARIANTS) {
+  test(`${name}: with AuxK, losses and every gradient of the graph equal the twin's`, () => {
+    const given = makeCase(changes);
+    const expected = reference(given, AUXILIARY);
+    const outputs = runGraph(given, Number.POSITIVE_INFINITY, AUXILIARY);
+    assert.ok(expected.auxiliaryLoss > 0.1);
+    near(outputs['loss']!.data as Float64Array, [expected.loss], 'loss');
+    near(outputs['auxiliary_loss']!.data as Float64Array, [expected.auxiliaryLoss], 'AuxK');
+    for (const parameter of parameterNames(given.config)) {
+      const gradient = expected.gradient(parameter);
+      near(outputs[`gradient.${parameter}`]!.data as Float64Array, gradient, parameter);
+    }
+  });
+}
+
+test('a head that fires is no longer silent; the others grow by the valid tokens, up to 2^24', () => {
+  const given = makeCase({});
+  const { fired } = reference(given, AUXILIARY);
+  const outputs = runGraph(given, 1, AUXILIARY);
+  const expected = AUXILIARY.dead.map((d, i) => (fired[i]! > 0 ? 0 : 99.5 + d + 6));
+  near(outputs['next.silent_tokens']!.data as Float64Array, expected, 'silent');
+  assert.ok(expected.includes(0));
+});
 
 test('the step moves parameters and moments as Adam says, with the gradient clipped to the norm', () => {
   const given = makeCase({});

@@ -1,21 +1,19 @@
-import { encodeModel, type Graph, GraphBuilder, gradients, type Value } from '@heddle/onnx';
+import { encodeModel, type Graph, GraphBuilder, type Value, vjp } from '@heddle/onnx';
 
 import { type Tensor, tensor } from '@heddle/tensor';
 import { type AdamConfig, adamCorrections, adamGraph, adamInputs, CLIP_EPSILON } from './adam.ts';
-import {
-  type LorsaValues,
-  layerInputs,
-  lorsaGraph,
-  type ParameterValues,
-  parameterInputs,
-} from './forward-graph.ts';
+import { AUX, auxiliaryGraph, silenceGraph } from './auxiliary-graph.ts';
+import { type LorsaValues, layerInputs, lorsaGraph, parameterInputs } from './forward-graph.ts';
 import type { LorsaConfig } from './lorsa-config.ts';
 import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
+import { type ParameterValues, required } from './projection-graph.ts';
 import { nextName, stateFeeds } from './state-feeds.ts';
 
 export interface StepGraphOptions {
   /** Also outputs `gradient.NAME` of every parameter, before clipping: for tests and comparisons. */
   readonly withGradients?: boolean;
+  /** With AuxK: more feeds and outputs, see `auxiliaryGraph`. */
+  readonly auxiliary?: boolean;
 }
 
 /**
@@ -23,9 +21,9 @@ export interface StepGraphOptions {
  *
  *   feeds     x, y `[batch, pos, d_model]` (normalised) · valid `[batch, pos]` 0/1 · k i64 `[1]` · rotary_cos, rotary_sin ·
  *             every parameter with adam_m.*, adam_v.* · learning_rate, beta1, beta2, epsilon, correction1, correction2, clip_norm
- *   outputs   next.* of every state feed · loss (mean squared error per valid token) · tokens, error_sum, square_sum,
- *             total `[d_model]`, active_sum (see `LorsaSums`) · fired `[ov_head]`: tokens on which a head was active ·
- *             winners i64 `[token, feature]` · gradient_norm (before clipping)
+ *   outputs   next.* of every state feed · loss (mean squared error per valid token, plus AuxK's part) · tokens, error_sum,
+ *             square_sum, total `[d_model]`, active_sum (see `LorsaSums`) · fired `[ov_head]`: tokens on which a head was
+ *             active · winners i64 `[token, feature]` · gradient_norm (before clipping)
  */
 export function buildTrainStep(config: LorsaConfig, options: StepGraphOptions = {}): Graph {
   const g = new GraphBuilder('lorsa_train_step');
@@ -33,29 +31,47 @@ export function buildTrainStep(config: LorsaConfig, options: StepGraphOptions = 
   const inputs = layerInputs(g, config);
   const y = g.input('y', 'f32', ['batch', 'pos', config.d_model]);
   const valid = g.input('valid', 'f32', ['batch', 'pos']);
-  const adam = adamInputs(g);
-  const clip = g.input('clip_norm', 'f32', []);
 
   const forward = lorsaGraph(g, config, parameters, inputs);
-  const loss = buildLoss(g, config, forward, { y, valid });
-  const names = parameterNames(config);
-  const wrt = names.map((name) => parameters[name] as Value);
-  const slopes = g.scope('backward', () => gradients(g, loss, wrt));
+  const main = buildLoss(g, config, forward, { y, valid });
+  const silent = options.auxiliary ? silenceGraph(g, config, main) : undefined;
+  const aux =
+    silent &&
+    auxiliaryGraph(g, forward, { ...main, dead: silent.dead, W_O: required(parameters, 'W_O') });
 
+  // Cotangents by hand, so that the error which AuxK explains is a constant to autodiff.
+  const outputs = [forward.reconstruction, ...(aux ? [aux.reconstruction] : [])];
+  const cotangents = [main.cotangent, ...(aux ? [aux.cotangent] : [])];
+  const wrt = parameterNames(config).map((name) => required(parameters, name));
+  const slopes = g.scope('backward', () => vjp(g, outputs, cotangents, wrt));
+  buildOptimiser(g, config, { parameters, slopes, withGradients: options.withGradients ?? false });
+
+  g.output('loss', aux ? g.add(main.loss, aux.loss) : main.loss);
+  if (aux) g.output(AUX.loss, aux.loss);
+  g.output('winners', forward.winners);
+  return g.build();
+}
+
+/** Clips all gradients together and moves every parameter. */
+function buildOptimiser(
+  g: GraphBuilder,
+  config: LorsaConfig,
+  of: { parameters: ParameterValues; slopes: readonly Value[]; withGradients: boolean },
+): void {
+  const { parameters, slopes } = of;
+  const adam = adamInputs(g);
+  const clip = g.input('clip_norm', 'f32', []);
   g.scope('adam', () => {
     const squares = slopes.map((slope) => g.reduceSumSquare(slope, { keepDims: false }));
     const norm = g.sqrt(squares.reduce((a, b) => g.add(a, b)));
     const factor = g.min(g.div(clip, g.add(norm, CLIP_EPSILON)), 1);
     g.output('gradient_norm', norm);
-    names.forEach((name, index) => {
+    parameterNames(config).forEach((name, index) => {
       const slope = slopes[index];
-      if (options.withGradients) g.output(`gradient.${name}`, slope);
+      if (of.withGradients) g.output(`gradient.${name}`, slope);
       buildUpdate(g, config, { name, parameters, adam }, g.mul(slope, factor));
     });
   });
-  g.output('loss', loss);
-  g.output('winners', forward.winners);
-  return g.build();
 }
 
 function buildUpdate(
@@ -66,36 +82,53 @@ function buildUpdate(
 ): void {
   const feeds = stateFeeds(of.name);
   const moment = (feed: string) => g.input(feed, 'f32', parameterShape(config, of.name));
-  const state = { p: of.parameters[of.name] as Value, m: moment(feeds.m), v: moment(feeds.v) };
+  const state = { p: required(of.parameters, of.name), m: moment(feeds.m), v: moment(feeds.v) };
   const next = adamGraph(g, of.adam, state, slope);
   g.output(nextName(feeds.p), next.p);
   g.output(nextName(feeds.m), next.m);
   g.output(nextName(feeds.v), next.v);
 }
 
-/** Loss and the sums of `LorsaSums`. Returns the loss, a scalar. */
+/** What the loss hands on. */
+export interface LossValues {
+  /** Mean squared error per valid token, a scalar. */
+  readonly loss: Value;
+  /** ŷ − y, `[token, d_model]`. */
+  readonly error: Value;
+  /** Valid tokens, a scalar; 1/tokens on valid ones and 0 elsewhere, `[token, 1]`. */
+  readonly tokens: Value;
+  readonly weight: Value;
+  /** d loss / dŷ = 2 weight (ŷ − y). */
+  readonly cotangent: Value;
+  /** `[ov_head]`. */
+  readonly fired: Value;
+}
+
+/** The loss, and the sums of `LorsaSums` as outputs. */
 function buildLoss(
   g: GraphBuilder,
   config: LorsaConfig,
   forward: LorsaValues,
   { y, valid }: { y: Value; valid: Value },
-): Value {
+): LossValues {
   return g.scope('loss', () => {
     const rows = g.reshape(y, [-1, config.d_model]);
-    const weight = g.reshape(valid, [-1, 1]); // [token, 1]
+    const counted = g.reshape(valid, [-1, 1]); // [token, 1]
     const error = g.sub(forward.reconstruction, rows);
-    const tokens = g.reduceSum(weight, { keepDims: false });
-    const errorSum = g.reduceSum(g.mul(g.mul(error, error), weight), { keepDims: false });
-    const weighted = g.mul(rows, weight);
-    const fired = g.reduceSum(g.mul(forward.active, weight), { axes: [0], keepDims: false });
-    const loss = g.div(errorSum, tokens);
+    const tokens = g.reduceSum(counted, { keepDims: false });
+    const weight = g.div(counted, tokens);
+    const weightedError = g.mul(error, counted);
+    const errorSum = g.reduceSum(g.mul(weightedError, error), { keepDims: false });
+    const weighted = g.mul(rows, counted);
+    const fired = g.reduceSum(g.mul(forward.active, counted), { axes: [0], keepDims: false });
     g.output('tokens', tokens);
     g.output('error_sum', errorSum);
     g.output('square_sum', g.reduceSum(g.mul(weighted, rows), { keepDims: false }));
     g.output('total', g.reduceSum(weighted, { axes: [0], keepDims: false }));
     g.output('active_sum', g.reduceSum(fired, { keepDims: false }));
     g.output('fired', fired);
-    return loss;
+    const cotangent = g.mul(weightedError, g.div(2, tokens));
+    return { loss: g.div(errorSum, tokens), error, tokens, weight, cotangent, fired };
   });
 }
 
@@ -112,7 +145,7 @@ function buildEvaluation(config: LorsaConfig): Graph {
   const y = g.input('y', 'f32', ['batch', 'pos', config.d_model]);
   const valid = g.input('valid', 'f32', ['batch', 'pos']);
   const forward = lorsaGraph(g, config, parameters, inputs);
-  g.output('loss', buildLoss(g, config, forward, { y, valid }));
+  g.output('loss', buildLoss(g, config, forward, { y, valid }).loss);
   g.output('pre', forward.preActivations);
   g.output('reconstruction', forward.reconstruction);
   return g.build();
