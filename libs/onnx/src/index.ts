@@ -26,6 +26,7 @@ export type {
   WeightLocation,
 } from './graph.ts';
 export { GraphBuilder } from './graph-builder.ts';
+export { inDouble } from './in-double.ts';
 export { type InterpretOptions, interpret } from './interpret/interpret.ts';
 export type { OpName } from './ops/registry.ts';
 export { ShapeError } from './shape-error.ts';

@@ -13,7 +13,7 @@ import {
 import type { ApplyRequest, ApplyResponse } from '@heddle/ports/proto/lorsa';
 import { type Tensor, tensor, zeros } from '@heddle/tensor';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
-import { lorsaHandlers } from './handlers.ts';
+import { type HandlerDeps, lorsaHandlers } from './handlers.ts';
 import { LORSA_METRICS } from './metrics.ts';
 
 const layer: LorsaLayer = (() => {
@@ -57,6 +57,12 @@ function folderOf(files: Readonly<Record<string, Uint8Array>>): ModelFolder {
   };
 }
 
+/** These layers are small: the twin does them. */
+const engine: HandlerDeps['engine'] = {
+  report: async () => ({ provider: 'cpu', refused: [], threads: 1, version: 'none' }),
+  run: async () => assert.fail('the engine is not asked'),
+};
+
 async function setUp() {
   const { configText, weights } = writeLorsaCheckpoint(layerToCheckpoint(layer));
   const blobs = new MemoryBlobs(new VirtualClock());
@@ -67,6 +73,7 @@ async function setUp() {
     'sae_weights.safetensors': weights,
   };
   const handlers = lorsaHandlers({
+    engine,
     blobs,
     metrics,
     versions: { heddle: '0' },
@@ -208,6 +215,7 @@ test('a result whose blob is a single file with its config inside opens by job i
   });
   const result = (await blobs.put(named)).digest as BlobDigest;
   const own = lorsaHandlers({
+    engine,
     blobs,
     metrics: new CountingMetrics(),
     versions: { heddle: '0' },

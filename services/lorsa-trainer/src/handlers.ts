@@ -3,6 +3,7 @@ import { invalidArgument, OperationError } from '@heddle/core';
 import {
   type CallContext,
   type Clock,
+  type Engine,
   type Handlers,
   type Init,
   type Metrics,
@@ -17,13 +18,14 @@ import type {
   LorsaService,
 } from '@heddle/ports/proto/lorsa';
 import type { Tensor } from '@heddle/tensor';
-import { apply } from './apply.ts';
+import { apply } from './apply/apply.ts';
+import { APPLY_BYTES_MAX } from './apply/limits.ts';
 import { type CheckpointSources, type OpenCheckpoint, openCheckpoint } from './checkpoint-files.ts';
-import { APPLY_BYTES_MAX } from './limits.ts';
 import type { LorsaDeps, LorsaPart } from './part.ts';
 import { digestOfTensors } from './programs.ts';
 
 export interface HandlerDeps extends CheckpointSources {
+  readonly engine: Pick<Engine, 'run' | 'report'>;
   readonly metrics: Metrics;
   readonly versions: Readonly<Record<string, string>>;
   readonly clock: Pick<Clock, 'now'>;
@@ -75,15 +77,24 @@ async function* applyStream(
   const checkpoint = await openCheckpoint(deps, start.checkpoint);
   const { layer } = checkpoint;
   const { z_pattern: zPattern, pattern } = start;
-  const applied = await apply({ layer, input, target, zPattern, pattern }, async () => {
-    await deps.breathe();
-    if (!call.signal.aborted) return;
-    throw new OperationError({
-      code: 'cancelled',
-      message: 'cancelled',
-      cause: call.signal.reason,
-    });
-  });
+  const { provider } = await deps.engine.report();
+  const applied = await apply(
+    { layer, input, target, zPattern, pattern },
+    {
+      // Only ONNX Runtime's CPU kernels compute in double.
+      engine: provider === 'cpu' ? deps.engine : undefined,
+      signal: call.signal,
+      breathe: async () => {
+        await deps.breathe();
+        if (!call.signal.aborted) return;
+        throw new OperationError({
+          code: 'cancelled',
+          message: 'cancelled',
+          cause: call.signal.reason,
+        });
+      },
+    },
+  );
   deps.metrics.add('lorsa_trainer_applied_tokens_total', applied.tokens);
   for (const { name, axes, tensor } of applied.tensors) yield* tensorParts(tensor, { name, axes });
   const { l0, fvu } = applied;

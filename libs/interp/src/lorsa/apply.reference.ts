@@ -27,50 +27,71 @@ export interface LorsaApplied {
  * Errors: `invalid_argument` when the normalisation needs a target and none is given.
  */
 export function applyLorsa(layer: LorsaLayer, x: Real, y?: Real): LorsaApplied {
-  const { config, weights, normalisation } = layer;
+  const { config, weights } = layer;
   const { batch, pos } = bindAxes({
     x: [x, 'batch pos d_model'],
     config: [{ shape: [config.d_model] }, 'd_model'],
   });
-  const needsTarget = normalisation === 'token-wise' || normalisation === 'batch-wise';
-  if (needsTarget && !y) {
-    throw invalidArgument(`the checkpoint's ${normalisation} normalisation needs the target`, {
-      field: 'target',
-    });
-  }
-  if (y) bindAxes({ x: [x, 'batch pos d_model'], y: [y, 'batch pos d_model'] });
-  const inputFactors = rowFactors(layer, x, 'input');
-  const outputFactors = rowFactors(layer, y ?? x, 'output');
-
+  const factors = applyFactors(layer, x, y);
   const { d_model, n_ov_heads, n_qk_heads } = config;
   const pattern = new Float64Array(batch * n_qk_heads * pos * pos);
   const values = new Float64Array(batch * pos * n_ov_heads);
   const pre = new Float64Array(batch * pos * n_ov_heads);
   for (let b = 0; b < batch; b++) {
     const rows = Float64Array.from({ length: pos * d_model }, (_, at) => {
-      return x.data[b * pos * d_model + at] * inputFactors[b * pos + Math.floor(at / d_model)];
+      return x.data[b * pos * d_model + at] * factors.input[b * pos + Math.floor(at / d_model)];
     });
     const one = lorsaEncode(config, weights, { dtype: 'f64', shape: [pos, d_model], data: rows });
     pattern.set(one.pattern.data, b * one.pattern.data.length);
     values.set(one.values.data, b * one.values.data.length);
     pre.set(one.preActivations.data, b * one.preActivations.data.length);
   }
-  const thresholds = weights.logThreshold && Float64Array.from(weights.logThreshold.data, Math.exp);
-  const z = gate(config, { decoderNorms: decoderNorms(weights), thresholds }, pre);
-  const decoded = lorsaDecode(weights, {
-    dtype: 'f64',
-    shape: [batch * pos, n_ov_heads],
-    data: z,
-  });
-  const reconstruction = decoded.data.map((value, at) => {
-    return value / outputFactors[Math.floor(at / d_model)];
-  });
+  const { z, reconstruction } = applyGate(layer, pre, factors.output);
   return {
     featureActs: { dtype: 'f64', shape: [batch, pos, n_ov_heads], data: z },
     reconstruction: { dtype: 'f64', shape: [batch, pos, d_model], data: reconstruction },
     pattern: { dtype: 'f64', shape: [batch, n_qk_heads, pos, pos], data: pattern },
     values: { dtype: 'f64', shape: [batch, pos, n_ov_heads], data: values },
   };
+}
+
+/**
+ * What x is multiplied by before the forward pass and y divided by after it, one factor per token. Errors:
+ * `invalid_argument` when the normalisation needs a target and none is given.
+ */
+export function applyFactors(
+  layer: LorsaLayer,
+  x: Real,
+  y?: Real,
+): { readonly input: Float64Array; readonly output: Float64Array } {
+  const { normalisation } = layer;
+  if ((normalisation === 'token-wise' || normalisation === 'batch-wise') && !y) {
+    throw invalidArgument(`the checkpoint's ${normalisation} normalisation needs the target`, {
+      field: 'target',
+    });
+  }
+  if (y) bindAxes({ x: [x, 'batch pos d_model'], y: [y, 'batch pos d_model'] });
+  return { input: rowFactors(layer, x, 'input'), output: rowFactors(layer, y ?? x, 'output') };
+}
+
+/**
+ * From pre-activations `[token, ov_head]` to z and to ŷ `[token, d_model]` in the host's units. Row by row, except that
+ * `batchtopk` chooses among all rows given.
+ */
+export function applyGate(
+  { config, weights }: Pick<LorsaLayer, 'config' | 'weights'>,
+  pre: Float64Array,
+  outputFactors: Float64Array,
+): { readonly z: Float64Array; readonly reconstruction: Float64Array } {
+  const { d_model, n_ov_heads } = config;
+  const thresholds = weights.logThreshold && Float64Array.from(weights.logThreshold.data, Math.exp);
+  const z = gate(config, { decoderNorms: decoderNorms(weights), thresholds }, pre);
+  const token = pre.length / n_ov_heads;
+  const decoded = lorsaDecode(weights, { dtype: 'f64', shape: [token, n_ov_heads], data: z });
+  const reconstruction = decoded.data.map((value, at) => {
+    return value / outputFactors[Math.floor(at / d_model)];
+  });
+  return { z, reconstruction };
 }
 
 /** Every head's z-pattern, `[batch, ov_head, query_pos, key_pos]`: A^{h(i)}(t, s) v_s. */

@@ -1,7 +1,13 @@
 export { bestWriteScale, flipRarelyPositive, initialiseActiveSubspace } from './active-subspace.ts';
 export { ADAM_DEFAULTS, type AdamConfig } from './adam.ts';
-export { type EncodingOutputs, encodedEncoding, encodingParameters } from './apply-graph.ts';
-export { applyLorsa, type LorsaApplied, zPatterns } from './apply.reference.ts';
+export {
+  applyFactors,
+  applyGate,
+  applyLorsa,
+  type LorsaApplied,
+  zPatterns,
+} from './apply.reference.ts';
+export { type EncodingOutputs, encodedEncoding, encodingFeeds } from './apply-graph.ts';
 export {
   type LorsaLayer,
   layerFromCheckpoint,

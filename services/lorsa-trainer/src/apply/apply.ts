@@ -4,12 +4,21 @@ import {
   applyLorsa,
   emptySums,
   figures,
+  type LorsaApplied,
   type LorsaLayer,
   measure,
   zPatterns,
 } from '@heddle/interp/lorsa';
 import { showShape, type Tensor, tensor, widenF16 } from '@heddle/tensor';
-import { APPLY_BYTES_MAX, APPLY_SEQUENCE_WORK_MAX, APPLY_WORK_MAX } from './limits.ts';
+import { applyOnEngine, type OnEngine } from './apply-on-engine.ts';
+import {
+  APPLY_BYTES_MAX,
+  APPLY_GROUP_ELEMENTS,
+  APPLY_TWIN_ALL_MAX,
+  APPLY_TWIN_SEQUENCE_MAX,
+  APPLY_TWIN_WORK_MAX,
+  APPLY_WORK_MAX,
+} from './limits.ts';
 
 export interface ApplyInput {
   readonly layer: LorsaLayer;
@@ -35,11 +44,19 @@ export interface Applied {
   readonly fvu: number | undefined;
 }
 
+/** Where an Apply may compute: `engine` only where it has double precision. */
+export interface ApplyOn extends Omit<OnEngine, 'engine'> {
+  readonly engine: OnEngine['engine'] | undefined;
+  /** Multiply-adds up to which the twin does without it. */
+  readonly twinWorkMax?: number;
+}
+
 /**
- * A layer on given activations, on the fp64 twin, one sequence at a time with `breathe` between them. Errors:
- * `invalid_argument` naming the tensor and what was expected, `resource_exhausted` with the estimate.
+ * A layer on given activations in double: what is small on the fp64 twin, the rest on the engine, some sequences at a
+ * time with `breathe` between them. Errors: `invalid_argument` naming the tensor and what was expected,
+ * `resource_exhausted` with the estimate.
  */
-export async function apply(request: ApplyInput, breathe: () => Promise<void>): Promise<Applied> {
+export async function apply(request: ApplyInput, on: ApplyOn): Promise<Applied> {
   const { layer } = request;
   const x = checkedInput('input', request.input, layer);
   const y = request.target && checkedInput('target', request.target, layer);
@@ -48,18 +65,25 @@ export async function apply(request: ApplyInput, breathe: () => Promise<void>): 
       field: 'target',
     });
   }
-  checkCost(request, x);
+  const onEngine = checkCost(request, x, on);
+  const wanted = { pattern: request.pattern || request.zPattern, values: request.zPattern };
   const [batch = 0] = x.shape;
+  const [, pos = 0] = x.shape;
+  const perSequence = pos * layer.config.n_ov_heads;
   // batchtopk chooses among all tokens of the batch; everything else knows only its own sequence.
-  const groups =
+  const together =
     layer.config.activation === 'batchtopk'
-      ? [{ x, y }]
-      : Array.from({ length: batch }, (_, b) => ({ x: sequence(x, b), y: y && sequence(y, b) }));
-  const parts: ReturnType<typeof applyLorsa>[] = [];
+      ? batch
+      : Math.max(1, onEngine ? Math.floor(APPLY_GROUP_ELEMENTS / perSequence) : 1);
+  const parts: LorsaApplied[] = [];
   let sums = emptySums(layer.config.d_model);
-  for (const group of groups) {
-    await breathe();
-    const part = applyLorsa(layer, group.x, group.y);
+  for (let from = 0; from < batch; from += together) {
+    await on.breathe();
+    const to = Math.min(from + together, batch);
+    const group = { x: sequences(x, from, to), y: y && sequences(y, from, to) };
+    const part = onEngine
+      ? await applyOnEngine(onEngine, layer, { ...group, wanted })
+      : applyLorsa(layer, group.x, group.y);
     const measured = {
       y: (group.y ?? part.reconstruction).data,
       reconstruction: part.reconstruction.data,
@@ -103,7 +127,12 @@ function checkedInput(name: string, t: Tensor, layer: LorsaLayer): Tensor<'f64'>
   return tensor('f64', [batch, pos, d_model], data);
 }
 
-function checkCost({ layer, zPattern, pattern }: ApplyInput, x: Tensor): void {
+/** Refuses what is too large; the engine, if this is to run there. */
+function checkCost(
+  { layer, zPattern, pattern }: ApplyInput,
+  x: Tensor,
+  on: ApplyOn,
+): OnEngine | undefined {
   const { n_ov_heads, n_qk_heads, d_qk_head } = layer.config;
   const [batch = 0, pos = 0, d_model = 0] = x.shape;
   const perSequence =
@@ -111,10 +140,13 @@ function checkCost({ layer, zPattern, pattern }: ApplyInput, x: Tensor): void {
     (pos * pos * (n_ov_heads + n_qk_heads * d_qk_head)) / 2;
   const work = batch * perSequence;
   const whole = layer.config.activation === 'batchtopk' ? work : perSequence;
-  if (work > APPLY_WORK_MAX || whole > APPLY_SEQUENCE_WORK_MAX) {
+  const { engine } = on;
+  const small = work <= (on.twinWorkMax ?? APPLY_TWIN_WORK_MAX);
+  const allowed = engine ? APPLY_WORK_MAX : APPLY_TWIN_ALL_MAX;
+  if (work > allowed || (engine === undefined && whole > APPLY_TWIN_SEQUENCE_MAX)) {
     throw resourceExhausted(
-      `this takes ${work.toExponential(1)} multiply-adds in fp64 (${whole.toExponential(1)} at once); at most ${APPLY_WORK_MAX.toExponential(0)} and ${APPLY_SEQUENCE_WORK_MAX.toExponential(0)} are taken: give shorter or fewer sequences`,
-      { field: 'input', retryable: false, details: { work, limit: APPLY_WORK_MAX } },
+      `this takes ${work.toExponential(1)} multiply-adds in fp64 (${whole.toExponential(1)} at once); at most ${allowed.toExponential(0)}${engine ? '' : ` and ${APPLY_TWIN_SEQUENCE_MAX.toExponential(0)}`} are taken: give shorter or fewer sequences`,
+      { field: 'input', retryable: false, details: { work, limit: allowed } },
     );
   }
   const attention = batch * pos * pos * 4;
@@ -127,18 +159,16 @@ function checkCost({ layer, zPattern, pattern }: ApplyInput, x: Tensor): void {
       { field: 'start.z_pattern', retryable: false, details: { bytes, limit: APPLY_BYTES_MAX } },
     );
   }
+  return engine === undefined || small ? undefined : { ...on, engine };
 }
 
-function sequence(t: Tensor<'f64'>, b: number): Tensor<'f64'> {
+function sequences(t: Tensor<'f64'>, from: number, to: number): Tensor<'f64'> {
   const [, pos = 0, d_model = 0] = t.shape;
   const size = pos * d_model;
-  return tensor('f64', [1, pos, d_model], t.data.subarray(b * size, (b + 1) * size));
+  return tensor('f64', [to - from, pos, d_model], t.data.subarray(from * size, to * size));
 }
 
-function answers(
-  request: ApplyInput,
-  parts: readonly ReturnType<typeof applyLorsa>[],
-): AppliedTensor[] {
+function answers(request: ApplyInput, parts: readonly LorsaApplied[]): AppliedTensor[] {
   const { layer, input } = request;
   const batched = input.shape.length === 3;
   const join = (
