@@ -12,6 +12,6 @@ export {
 } from './host-access.ts';
 export { type HostProvenance, hostProvenance, joinProvenance } from './host-provenance.ts';
 export { type HostJobDeps, type HostServiceDeps, hostJobDeps } from './host-service.ts';
-export type { Outcome } from './jobs.ts';
+export { type Outcome, outcomeOf, waitForJob } from './jobs.ts';
 export { IMPORT_TIMEOUT_MS } from './limits.ts';
 export type { AppliedLorsa, CollectedRun, RunItem, StreamOptions } from './tensors.ts';

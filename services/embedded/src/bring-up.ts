@@ -13,7 +13,7 @@ import { openSqlite } from '@heddle/adapters/sqlite';
 import { loadTokenizer } from '@heddle/adapters/tokenizers';
 import type { BringUpOptions, LocalCluster } from '@heddle/cli';
 import { OperationError } from '@heddle/core';
-import type { Clients, Log } from '@heddle/ports';
+import type { Clients, Kernels, Log } from '@heddle/ports';
 import type { Config } from './config.ts';
 import { DataLock } from './data-lock.ts';
 import { jobHandlers } from './job-handlers.ts';
@@ -25,6 +25,8 @@ import { standUp } from './standing.ts';
 
 const BUNDLED_MODEL = fileURLToPath(new URL('../../../libs/models/bundled', import.meta.url));
 const VERSION = '0.1.0';
+/** More only wait for each other's memory traffic; results do not depend on it. */
+const KERNEL_THREADS_MAX = 64;
 
 /** What was opened, closed in the opposite order; every closer runs, the first failure is told. */
 class Closers {
@@ -164,6 +166,14 @@ async function openStores(
     const { providers, engineThreads: threads, engineCacheBytes: cacheBytes } = config;
     return OrtEngine.start({ providers, threads, cacheBytes });
   });
+  let kernels: Promise<Kernels> | undefined;
+  const openKernels = () => {
+    kernels ??= import('@heddle/adapters/kernels').then(
+      ({ WasmKernels }) =>
+        new WasmKernels({ threads: Math.min(config.engineThreads, KERNEL_THREADS_MAX) }),
+    );
+    return kernels;
+  };
   const onStuck = (job: string, why: string) => {
     log.error('a task cannot be stopped; its job goes on when this directory is served again', {
       job,
@@ -179,6 +189,7 @@ async function openStores(
   const roots = config.modelRoots.length === 0 ? 'any' : [...config.modelRoots, BUNDLED_MODEL];
   const deps: ServiceDeps = {
     engine,
+    kernels: openKernels,
     hub: folderHub({ roots }),
     store: {
       config: loadConfig,

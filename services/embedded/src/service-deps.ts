@@ -7,6 +7,7 @@ import type {
   Events,
   Hub,
   Journal,
+  Kernels,
   Log,
   Metrics,
   ModelFolder,
@@ -17,6 +18,8 @@ import type {
 /** What every service of the process is made from; each takes what it needs. */
 export interface ServiceDeps {
   readonly engine: Engine;
+  /** Loaded when they are first asked for. */
+  readonly kernels: () => Promise<Kernels>;
   readonly hub: Hub;
   readonly store: ModelStore;
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;

@@ -1,36 +1,58 @@
 import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
 import { type Json, OperationError } from '@heddle/core';
+import type { ActivationShard } from '@heddle/formats';
 import {
   addSums,
   deadHeads,
   emptySums,
   figures,
   type LorsaFigures,
-  type TrainingState,
   weightsOf,
 } from '@heddle/interp/lorsa';
 import { engineVersions } from '@heddle/ports';
+import { batched } from './batch-reader.ts';
 import { writeCheckpoint } from './checkpoint-files.ts';
-import { planEvaluation, sumsOf } from './compute.ts';
-import { digestOf } from './programs.ts';
-import { deadThreshold, type Training } from './training.ts';
-import { taken } from './training-data.ts';
+import { evaluationBatch, floats, planEvaluation, sumsOf } from './compute.ts';
+import { DENSE_SHARE, HELD_OUT_TOKENS } from './limits.ts';
+import { trainedDocuments } from './trained-documents.ts';
+import type { Standing, Training } from './training.ts';
 
-/** Loss, FVU and L0 on the held-out sequences. */
-async function evaluate(training: Training, state: TrainingState): Promise<LorsaFigures> {
-  const { deps, context, settings, programs, data } = training;
+interface HeldOutFigures extends LorsaFigures {
+  readonly tokens: number;
+  /** Heads active on more than a tenth of the held-out tokens, and on none of them. */
+  readonly dense: number;
+  readonly silent: number;
+}
+
+const KEEP = ['tokens', 'error_sum', 'square_sum', 'total', 'active_sum', 'fired'] as const;
+
+/** Loss, FVU and L0 on the held-out sequences, or on every n-th of very many. */
+async function evaluate(training: Training, { state }: Standing): Promise<HeldOutFigures> {
+  const { deps, context, settings, programs, shards, factors } = training;
+  const { config } = settings;
   const weights = weightsOf(state);
-  const count = data.heldOut.x.shape[0] ?? 0;
-  let sums = emptySums(settings.config.d_model);
-  for (let from = 0; from < count; from += settings.batch) {
-    const length = Math.min(settings.batch, count - from);
-    const batch = taken(
-      data.heldOut,
-      Array.from({ length }, (_, i) => from + i),
-    );
-    const plan = planEvaluation(settings, programs.evaluate, weights, batch);
-    const [outputs] = await deps.engine.run(plan, { signal: context.signal });
-    sums = addSums(sums, sumsOf(outputs ?? {}));
+  const stride = strideOver(shards.heldOut);
+  let sums = emptySums(config.d_model);
+  const fired = new Float64Array(config.n_ov_heads);
+  let skip = 0;
+  for (const shard of shards.heldOut) {
+    const rows: number[] = [];
+    for (let row = skip; row < shard.sequences; row += stride) rows.push(row);
+    skip =
+      rows.length === 0 ? skip - shard.sequences : (rows.at(-1) ?? 0) + stride - shard.sequences;
+    if (rows.length === 0) continue;
+    const loaded = await shards.read(shard);
+    const size = evaluationBatch(config, shard.pos, settings.batch);
+    for (let from = 0; from < rows.length; from += size) {
+      const some = rows.slice(from, from + size).map((row) => ({ shard: loaded, row }));
+      const plan = planEvaluation(config, programs.evaluate, weights, batched(some, factors), KEEP);
+      const [outputs = {}] = await deps.engine.run(plan, { signal: context.signal });
+      sums = addSums(sums, sumsOf(outputs));
+      floats(outputs, 'fired').forEach((count, head) => {
+        fired[head] = (fired[head] ?? 0) + count;
+      });
+      await context.pulse();
+    }
   }
   if (sums.tokens === 0) {
     throw new OperationError({
@@ -39,59 +61,120 @@ async function evaluate(training: Training, state: TrainingState): Promise<Lorsa
       field: 'data',
     });
   }
-  return figures(sums);
+  const heads = (is: (count: number) => boolean) => fired.filter(is).length;
+  return {
+    ...figures(sums),
+    tokens: sums.tokens,
+    dense: heads((count) => count > DENSE_SHARE * sums.tokens),
+    silent: heads((count) => count === 0),
+  };
+}
+
+/** Every how many sequences one is taken, so that about `HELD_OUT_TOKENS` are. */
+function strideOver(heldOut: readonly ActivationShard[]): number {
+  const valid = heldOut.reduce((sum, shard) => sum + shard.valid, 0);
+  return Math.max(1, Math.floor(valid / HELD_OUT_TOKENS));
 }
 
 /** Evaluates, writes the checkpoint in the published format, and says how it went. `run`: what this attempt did. */
 export async function finish(
   training: Training,
-  state: TrainingState,
+  at: Standing,
   run: { readonly seconds: number; readonly steps: number },
 ): Promise<TaskOutput> {
-  const { deps, context, request, host, settings, engine, manifest, programs } = training;
-  const { fvu, l0, loss } = await evaluate(training, state);
-  const provenance: Record<string, Json> = {
-    model: request.model,
-    model_digest: host.modelDigest,
-    data_digest: digestOf(manifest.shards.join('\n')),
-    program_digest: `sha256:${programs.step.digest}`,
-    precision: 'fp32',
-    provider: engine.provider,
-    seed: request.seed,
-    init: request.architecture.init,
-    versions: { ...deps.versions, ...engineVersions(engine) },
-  };
-  const files = writeCheckpoint(host, state, provenance);
-  const summary = {
-    model: request.model,
-    layer: request.layer,
-    steps: state.step,
-    tokens: training.data.train.valid.data.reduce((sum, v) => sum + v, 0),
-    loss,
-    fvu,
-    l0,
-    dead_heads: deadHeads(state.dead, deadThreshold(training)),
-    dead_after_tokens: deadThreshold(training),
-    heads: settings.config.n_ov_heads,
-    top_k: settings.config.topK,
-    init: request.architecture.init,
-    seconds: run.seconds,
-    seconds_per_step: run.seconds / Math.max(1, run.steps),
-  };
-  return outcomeWithFiles(context.blobs, {
-    summary,
+  const { context, host, shards } = training;
+  const measured = await evaluate(training, at);
+  const documents = await trainedDocuments(shards);
+  const provenance = provenanceOf(training);
+  const checkpoint = writeCheckpoint(host, at.state, provenance);
+  const text = (value: string) => new TextEncoder().encode(value);
+  const made = await outcomeWithFiles(context.blobs, {
+    summary: summaryOf(training, at, { ...run, measured, documents: documents.length / 8 }),
     files: [
       {
         name: 'checkpoint.safetensors',
         mediaType: 'application/x-safetensors',
-        content: files.weights,
+        content: checkpoint.weights,
       },
+      { name: 'config.json', mediaType: 'application/json', content: text(checkpoint.configText) },
       {
-        name: 'config.json',
+        name: 'curve.json',
         mediaType: 'application/json',
-        content: new TextEncoder().encode(files.configText),
+        content: text(JSON.stringify({ points: at.curve })),
       },
+      { name: 'documents.bin', mediaType: 'application/octet-stream', content: documents },
     ],
     provenance,
   });
+  // The held-out part is what evaluates this checkpoint later.
+  return { ...made, references: [...(made.references ?? []), ...shards.references()] };
+}
+
+function provenanceOf(training: Training): Record<string, Json> {
+  const { deps, request, host, engine, manifest, programs, settings, shards } = training;
+  return {
+    model: request.model,
+    model_digest: host.modelDigest,
+    data_digest: shards.manifest.corpus_digest,
+    program_digest: `sha256:${programs.evaluate.digest}`,
+    activations: manifest.activations.digest,
+    precision: 'fp32',
+    provider: engine.provider,
+    backend: manifest.backend,
+    seed: request.seed,
+    init: settings.init,
+    versions: { ...deps.versions, ...engineVersions(engine) },
+  };
+}
+
+interface Made {
+  readonly seconds: number;
+  readonly steps: number;
+  readonly measured: HeldOutFigures;
+  readonly documents: number;
+}
+
+function summaryOf(training: Training, { state, tokens }: Standing, made: Made) {
+  const { request, host, settings, manifest, shards } = training;
+  const { config, auxiliary, init } = settings;
+  const { measured, seconds, steps, documents } = made;
+  const perStep = tokens / Math.max(1, state.step);
+  return {
+    model: request.model,
+    layer: request.layer,
+    steps: state.step,
+    tokens,
+    loss: measured.loss,
+    fvu: measured.fvu,
+    l0: measured.l0,
+    dead_heads: deadHeads(state.dead, settings.deadTokens),
+    dead_after_tokens: settings.deadTokens,
+    dense_heads: measured.dense,
+    silent_heads_held_out: measured.silent,
+    heads: config.n_ov_heads,
+    qk_heads: config.n_qk_heads,
+    d_qk_head: config.d_qk_head,
+    top_k: config.topK,
+    signed: config.signed,
+    preset: request.preset,
+    init,
+    biases_copied: init !== 'xavier' && host.attention.b_Q !== undefined,
+    centred_pre_activations: settings.centrePreActivations,
+    backend: manifest.backend,
+    ...(manifest.backend_reason === '' ? {} : { backend_reason: manifest.backend_reason }),
+    normalisation: 'dataset-wise',
+    norm_in: state.norms.input,
+    norm_out: state.norms.output,
+    auxiliary: auxiliary?.coefficient ?? 0,
+    seed: request.seed,
+    hook_in: host.hookIn,
+    hook_out: host.hookOut,
+    activations: manifest.activations.job,
+    train_tokens: shards.manifest.train.valid,
+    held_out_tokens: measured.tokens,
+    documents,
+    seconds,
+    seconds_per_step: seconds / Math.max(1, steps),
+    tokens_per_second: seconds > 0 ? (perStep * steps) / seconds : 0,
+  };
 }

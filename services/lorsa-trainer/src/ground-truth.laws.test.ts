@@ -7,11 +7,12 @@ import { lorsaForward } from '@heddle/interp/lorsa';
 import { type BlobDigest, decodeOutcome } from '@heddle/ports';
 import { type Tensor, tensor, zeros } from '@heddle/tensor';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
-import type { Activations } from './activations.ts';
+import { FixedActivations, type FixedOptions } from './fixed-activations.ts';
 import type { HostLayer } from './host-layer.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import { trainKind } from './train-job.ts';
-import { asJson, type TrainRequest } from './train-request.ts';
+import { asJson } from './train-request.ts';
+import { noKernels, trainRequest } from './training-fixture.ts';
 
 /**
  * A layer whose truth is known (methods, part 5 d): 4 heads of 16 mix 64 units, each of which reads one of 64 orthonormal
@@ -25,7 +26,7 @@ const POS = 48;
 
 interface Truth {
   readonly host: HostLayer;
-  readonly activations: Activations;
+  readonly values: FixedOptions['values'];
   /** Unit write directions, `[feature, d_model]`. */
   readonly writes: readonly Float64Array[];
 }
@@ -88,7 +89,7 @@ function makeTruth(seed: number): Truth {
     hookIn: 'blocks.0.ln1.hook_normalized',
     hookOut: 'blocks.0.hook_attn_out',
   };
-  return { host, activations: activationsOf(host, features), writes };
+  return { host, values: valuesOf(host, features), writes };
 }
 
 /** Queries and keys large enough that most of a head's attention goes to one token. */
@@ -99,7 +100,7 @@ function sharp(rng: Rng): Tensor<'f32'> {
 }
 
 /** A token's id is the seed of its features. The target is the dense layer, as its signed rank-one units (1.14.7). */
-function activationsOf(host: HostLayer, features: readonly Float64Array[]): Activations {
+function valuesOf(host: HostLayer, features: readonly Float64Array[]): FixedOptions['values'] {
   const units = HEADS * D_HEAD;
   const { W_Q, W_K, W_V, W_O } = host.attention;
   const read = zeros('f32', [units, D_MODEL]);
@@ -135,27 +136,21 @@ function activationsOf(host: HostLayer, features: readonly Float64Array[]): Acti
     W_O: tensor('f32', [units, D_MODEL], W_O.data as Float32Array),
     b_D: zeros('f32', [D_MODEL]),
   };
-  return {
-    tokenize: async (_model, prompt) => {
-      const ids = 'tokens' in prompt ? prompt.tokens : [];
-      return { ids, special: ids.map(() => false) };
-    },
-    capture: async (_model, _hooks, sequences) =>
-      sequences.map((ids) => {
-        const x = zeros('f32', [ids.length, D_MODEL]);
-        ids.forEach((id, t) => {
-          const rng = new Rng(id);
-          for (let n = 1 + rng.below(4); n > 0; n--) {
-            const feature = features[rng.below(D_MODEL)] as Float64Array;
-            const strength = 0.5 + rng.uniform();
-            feature.forEach((value, d) => {
-              x.data[t * D_MODEL + d]! += strength * value;
-            });
-          }
+  return (ids) => {
+    const x = zeros('f32', [ids.length, D_MODEL]);
+    ids.forEach((id, t) => {
+      const rng = new Rng(id);
+      for (let n = 1 + rng.below(4); n > 0; n--) {
+        const feature = features[rng.below(D_MODEL)] as Float64Array;
+        const strength = 0.5 + rng.uniform();
+        feature.forEach((value, d) => {
+          x.data[t * D_MODEL + d]! += strength * value;
         });
-        const { reconstruction } = lorsaForward(dense, weights, x);
-        return { x, y: tensor('f32', x.shape, Float32Array.from(reconstruction.data)) };
-      }),
+      }
+    });
+    const { reconstruction } = lorsaForward(dense, weights, x);
+    const y = tensor('f32', x.shape, Float32Array.from(reconstruction.data));
+    return { [host.hookIn]: x, [host.hookOut]: y };
   };
 }
 
@@ -177,7 +172,7 @@ function recovered(writes: readonly Float64Array[], rows: ArrayLike<number>): nu
 }
 
 test('the units that dense heads mix are found, and neither random nor the dense directions are them', async () => {
-  const { host, activations, writes } = makeTruth(1);
+  const { host, values, writes } = makeTruth(1);
   const clock = new VirtualClock();
   const blobs = new MemoryBlobs(clock);
   const metrics = new CountingMetrics();
@@ -185,40 +180,25 @@ test('the units that dense heads mix are found, and neither random nor the dense
   const engine = await OrtEngine.start({ threads: 1 });
   const kind = trainKind({
     engine,
-    activations,
+    kernels: noKernels,
+    activations: new FixedActivations({ blobs, values, modelDigest: host.modelDigest }),
     metrics,
     versions: {},
     host: async () => host,
     sizes: async () => host,
-    corpus: async ({ prompts }) => prompts,
   });
-  const request: TrainRequest = {
-    model: '',
-    layer: 0,
-    architecture: {
-      n_ov_heads: 128,
-      n_qk_heads: 4,
-      d_qk_head: 16,
-      top_k: 8,
-      init: 'active_subspace',
-    },
-    optimiser: {
-      steps: 600,
-      batch: 16,
-      context: POS,
-      learning_rate: 2e-3,
-      warmup_steps: 20,
-      clip_norm: 0,
-    },
+  const request = trainRequest({
+    architecture: { n_ov_heads: 128, n_qk_heads: 4, d_qk_head: 16, top_k: 8 },
+    optimiser: { steps: 600, batch: 16, context: POS, learning_rate: 2e-3, warmup_steps: 20 },
     data: {
       prompts: Array.from({ length: 700 }, (_, i) => ({
         tokens: Array.from({ length: POS }, (_, t) => i * POS + t),
       })),
-      corpus: '',
     },
+    backend: 'graph',
     seed: 1,
     checkpoint_steps: 1000,
-  };
+  });
   const context = {
     signal: new AbortController().signal,
     attempt: 1,

@@ -15,7 +15,6 @@ import { type Tensor, tensor } from '@heddle/tensor';
 import { floats } from './compute.ts';
 import type { HostLayer } from './host-layer.ts';
 import type { TrainSettings } from './lorsa-settings.ts';
-import type { Init } from './train-request.ts';
 import type { Sequences } from './training-data.ts';
 
 type Weights = LorsaWeights<Tensor<'f64'>>;
@@ -23,7 +22,6 @@ type Weights = LorsaWeights<Tensor<'f64'>>;
 export interface InitialisationInputs {
   readonly settings: TrainSettings;
   readonly host: HostLayer;
-  readonly init: Init;
   readonly norms: MeanNorms;
   /** One batch, normalised. */
   readonly sample: Sequences;
@@ -38,8 +36,8 @@ export interface InitialisationInputs {
  * rarely positive heads turned round, and the write rows at their best common scale.
  */
 export async function initialWeights(inputs: InitialisationInputs): Promise<Weights> {
-  const { settings, host, init, norms, sample, rng, evaluate } = inputs;
-  const { config } = settings;
+  const { settings, host, norms, sample, rng, evaluate } = inputs;
+  const { config, init } = settings;
   const levelA = initialiseLevelA(config, rng);
   if (init === 'xavier') return levelA;
 

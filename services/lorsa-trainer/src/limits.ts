@@ -13,23 +13,35 @@ export const CONTEXT_MAX = 4096;
 /** Prompts in one request; a larger corpus is a file. */
 export const PROMPTS_MAX = 65_536;
 
-/** Text of a corpus file that is read into memory. */
-export const CORPUS_BYTES_MAX = 64 * 2 ** 20;
+/**
+ * Input and target of the shards that are in memory together, fp32; the next ones are loaded beside them. Half of what a
+ * process beside a host and its weights can spare. The order of sequences follows from it: it stands in checkpoints.
+ */
+export const GROUP_BYTES = 512 * 2 ** 20;
 
-/** Sequences of one training: their activations must be in memory at once (see the next). */
-export const SEQUENCES_MAX = 1_000_000;
+/** Tokens on which the mean norms are measured: a few batches, their mean is good to a thousandth. */
+export const NORM_TOKENS = 65_536;
 
-/** Input and target of all sequences, fp32, in memory and as blobs. Larger needs streamed shards, a later issue. */
-export const ACTIVATION_BYTES_MAX = 2 ** 30;
+/** Tokens that the initialisation looks at … */
+export const INITIAL_SAMPLE_TOKENS = 4096;
 
-/** Sequences in one request to the activation server: a few MiB of answers at a time. */
-export const CAPTURE_PROMPTS = 32;
+/** … and pre-activations of them, which leave the engine: 256 MiB. */
+export const INITIAL_SAMPLE_ENTRIES = 2 ** 26;
 
-/** Bytes that one such answer may have: 32 sequences of 4096 tokens at d_model 4096 would be more than this. */
-export const CAPTURE_BYTES_MAX = 512 * 2 ** 20;
+/** Held-out tokens that the result is measured on, spread evenly: FVU is then good to about one percent of itself. */
+export const HELD_OUT_TOKENS = 131_072;
 
-/** Sequences in one shard blob. */
-export const SHARD_SEQUENCES = 256;
+/** Pre-activations of one evaluation inside the engine: 256 MiB. */
+export const EVALUATION_ENTRIES = 2 ** 26;
+
+/** Tokens of silence that single precision still counts to. */
+export const DEAD_TOKENS_MAX = 2 ** 24;
+
+/** Points of the curve in a result and, until then, in checkpoints. */
+export const CURVE_POINTS = 200;
+
+/** A head that is active on more than this share of tokens is dense (methods 1.8). */
+export const DENSE_SHARE = 0.1;
 
 /** Steps sent to the engine in one plan: state stays in the engine, and a cancel is heard between steps anyway. */
 export const PLAN_STEPS = 8;
@@ -45,6 +57,9 @@ export const DEAD_TOKENS = 10_000_000;
 
 /** … or, in a training too short for that, silent for this share of its tokens. */
 export const DEAD_SHARE = 0.5;
+
+/** Dead heads that explain the rest of one token, unless the request says otherwise (methods 1.8). */
+export const AUXILIARY_TOP_K = 512;
 
 /** Parameters beyond which weights, moments and gradients (16 bytes each) do not fit beside a host in 16 GiB. */
 export const PARAMETERS_MAX = 500_000_000;

@@ -34,6 +34,48 @@ export const LORSA_METRICS: readonly MetricSpec[] = [
     help: 'Heads that have not fired for the dead-head threshold',
   },
   {
+    name: 'lorsa_trainer_loss',
+    kind: 'gauge',
+    unit: 'ratio',
+    help: 'Training loss of the last step: squared error per token in normalised units, and AuxK',
+  },
+  {
+    name: 'lorsa_trainer_l0_heads',
+    kind: 'gauge',
+    unit: 'heads',
+    help: 'Heads active per token on the last training batches',
+  },
+  {
+    name: 'lorsa_trainer_dense_heads',
+    kind: 'gauge',
+    unit: 'heads',
+    help: 'Heads active on more than a tenth of the tokens of the last training batches',
+  },
+  {
+    name: 'lorsa_trainer_gradient_norm',
+    kind: 'gauge',
+    unit: 'ratio',
+    help: 'Norm of the last gradient before clipping',
+  },
+  {
+    name: 'lorsa_trainer_learning_rate',
+    kind: 'gauge',
+    unit: 'ratio',
+    help: 'Learning rate of the last step',
+  },
+  {
+    name: 'lorsa_trainer_tokens_per_second',
+    kind: 'gauge',
+    unit: 'tokens_per_second',
+    help: 'Valid tokens trained on per second',
+  },
+  {
+    name: 'lorsa_trainer_top_k_heads',
+    kind: 'gauge',
+    unit: 'heads',
+    help: 'Heads that may be active per token at the last step',
+  },
+  {
     name: 'lorsa_trainer_applied_tokens_total',
     kind: 'counter',
     unit: 'tokens',

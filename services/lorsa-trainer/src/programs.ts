@@ -1,24 +1,25 @@
 import { createHash } from 'node:crypto';
-import { encodedEvaluation, encodedTrainStep, type LorsaConfig } from '@heddle/interp/lorsa';
+import { encodedEvaluation, type LorsaConfig } from '@heddle/interp/lorsa';
+import { encodeModel, type Graph } from '@heddle/onnx';
 import type { Program } from '@heddle/ports';
 import { showShape, type Tensor, toBytes } from '@heddle/tensor';
 
-/** The two graphs of a training. Parameters are feeds, so they hold no weights. */
+/** What evaluates a layer. Parameters are feeds. */
 export interface TrainPrograms {
-  readonly step: Program;
   readonly evaluate: Program;
 }
 
-function program(bytes: Uint8Array): Program {
+/** A graph that holds no weights, as an engine takes it. */
+export function programOf(bytes: Uint8Array): Program {
   const digest = createHash('sha256').update(bytes).digest('hex');
   return { digest, bytes, weightsDirectory: undefined, residentBytes: 0 };
 }
 
+/** The same of a graph that is not encoded yet. */
+export const graphProgram = (graph: Graph): Program => programOf(encodeModel(graph));
+
 export function programsFor(config: LorsaConfig): TrainPrograms {
-  return {
-    step: program(encodedTrainStep(config)),
-    evaluate: program(encodedEvaluation(config)),
-  };
+  return { evaluate: programOf(encodedEvaluation(config)) };
 }
 
 /** `sha256:` of tensors under names, in the order of the names, and of a text beside them. */

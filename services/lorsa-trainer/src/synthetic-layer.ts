@@ -1,13 +1,17 @@
 import { Rng } from '@heddle/core';
 import { type LorsaConfig, type LorsaWeights, lorsaForward } from '@heddle/interp/lorsa';
+import type { Blobs } from '@heddle/ports';
 import { type Tensor, tensor, zeros } from '@heddle/tensor';
-import type { Activations } from './activations.ts';
+import { FixedActivations } from './fixed-activations.ts';
 import type { HostLayer } from './host-layer.ts';
 
 /** A small dense attention layer without a model around it, for tests: 2 heads of 8, d_model 16, rotary. */
 export interface SyntheticLayer {
   readonly host: HostLayer;
-  readonly activations: Activations;
+  /** Input and target of a sequence, under the names of the hook points. */
+  readonly values: (ids: readonly number[]) => Readonly<Record<string, Tensor<'f32'>>>;
+  /** Passes over prompts of token ids. */
+  readonly activations: (blobs: Blobs, shardSequences?: number) => FixedActivations;
 }
 
 const D_MODEL = 16;
@@ -53,30 +57,31 @@ export function syntheticLayer(seed: number): SyntheticLayer {
     hookOut: 'blocks.0.hook_attn_out',
   };
   const embeddings = draw(1, TOKENS, D_MODEL);
-  return { host, activations: activationsOf(host, embeddings) };
+  const values = valuesOf(host, embeddings);
+  return {
+    host,
+    values,
+    activations: (blobs, shardSequences = 32) =>
+      new FixedActivations({
+        blobs,
+        values,
+        shardSequences,
+        modelDigest: host.modelDigest,
+        special: (id) => id === 0,
+      }),
+  };
 }
 
-function activationsOf(host: HostLayer, embeddings: Tensor<'f32'>): Activations {
+function valuesOf(host: HostLayer, embeddings: Tensor<'f32'>): SyntheticLayer['values'] {
   const { config, weights } = denseAsUnits(host);
-  return {
-    async tokenize(_model, prompt) {
-      const ids =
-        'tokens' in prompt ? prompt.tokens : [...prompt.text].map((c) => c.charCodeAt(0) % TOKENS);
-      return { ids, special: ids.map((id) => id === 0) };
-    },
-    async capture(_model, _hooks, sequences) {
-      return sequences.map((ids) => {
-        const x = zeros('f32', [ids.length, D_MODEL]);
-        ids.forEach((id, t) => {
-          x.data.set(embeddings.data.subarray(id * D_MODEL, (id + 1) * D_MODEL), t * D_MODEL);
-        });
-        const { reconstruction } = lorsaForward(config, weights, x);
-        return {
-          x,
-          y: tensor('f32', reconstruction.shape, Float32Array.from(reconstruction.data)),
-        };
-      });
-    },
+  return (ids) => {
+    const x = zeros('f32', [ids.length, D_MODEL]);
+    ids.forEach((id, t) => {
+      x.data.set(embeddings.data.subarray(id * D_MODEL, (id + 1) * D_MODEL), t * D_MODEL);
+    });
+    const { reconstruction } = lorsaForward(config, weights, x);
+    const y = tensor('f32', reconstruction.shape, Float32Array.from(reconstruction.data));
+    return { [host.hookIn]: x, [host.hookOut]: y };
   };
 }
 

@@ -4,6 +4,7 @@ import type { JobView } from '@heddle/actor';
 import type { OperationError } from '@heddle/core';
 import { silentLog } from '@heddle/testkit';
 import { trainHandlers } from './train-handlers.ts';
+import { noKernels, startTrain } from './training-fixture.ts';
 
 const SIZES = { d_model: 6, d_head: 4, n_heads: 2, n_ctx: 16, n_layers: 2 };
 
@@ -13,6 +14,7 @@ function setUp() {
   const submitted: unknown[] = [];
   const handlers = trainHandlers({
     sizes: async () => SIZES,
+    kernels: noKernels,
     jobs: {
       submit: async (kind, request, options) => {
         assert.equal(kind, 'lorsa.train');
@@ -24,19 +26,7 @@ function setUp() {
   return { handlers, submitted };
 }
 
-const START = {
-  model: 'm',
-  layer: 1,
-  architecture: null,
-  optimiser: null,
-  data: null,
-  seed: 9,
-  backend: 'graph',
-  checkpoint_steps: 0,
-  client_key: 'mine',
-  preset: '',
-  auxiliary: null,
-};
+const START = startTrain({ model: 'm', layer: 1, seed: 9, backend: 'graph', client_key: 'mine' });
 
 test('StartTrain submits the checked request under the caller’s key', async () => {
   const { handlers, submitted } = setUp();
@@ -48,15 +38,7 @@ test('StartTrain submits the checked request under the caller’s key', async ()
 
 test('StartTrain refuses at once what does not fit the host, and submits nothing', async () => {
   const { handlers, submitted } = setUp();
-  const architecture = {
-    n_ov_heads: 0,
-    n_qk_heads: 3,
-    d_qk_head: 0,
-    top_k: 0,
-    init: '',
-    signed: false,
-    centre_pre_activations: false,
-  };
+  const { architecture } = startTrain({ architecture: { n_qk_heads: 3 } });
   for (const [change, field] of [
     [{ layer: 2 }, 'layer'],
     [{ architecture }, 'architecture.n_qk_heads'],

@@ -1,25 +1,30 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Progress, Snapshot, TaskContext } from '@heddle/actor';
+import { WasmKernels } from '@heddle/adapters/kernels';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { OperationError, Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
+import { decodeTrainingState } from '@heddle/interp/lorsa';
 import { type BlobDigest, decodeOutcome } from '@heddle/ports';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
-import { apply } from './apply.ts';
+import { apply } from './apply/apply.ts';
 import { openCheckpoint } from './checkpoint-files.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
 import { trainKind } from './train-job.ts';
-import { asJson, checkedTrain, type TrainRequest } from './train-request.ts';
+import { asJson, type TrainRequest } from './train-request.ts';
+import { type RequestChanges, trainRequest } from './training-fixture.ts';
 
 let engine: OrtEngine;
+const kernels = new WasmKernels();
 before(async () => {
   engine = await OrtEngine.start({ threads: 1 });
 });
 after(() => engine.close());
 
-const { host, activations } = syntheticLayer(5);
+const dense = syntheticLayer(5);
+const { host } = dense;
 
 /** 80 sequences of 24 tokens, each starting with the special one. */
 const prompts = Array.from({ length: 80 }, (_, i) => {
@@ -27,48 +32,20 @@ const prompts = Array.from({ length: 80 }, (_, i) => {
   return { tokens: [0, ...Array.from({ length: 23 }, () => 1 + rng.below(63))] };
 });
 
-function request(
-  changes: Partial<TrainRequest['optimiser']> = {},
-  init = 'active_subspace',
-  overflowingRate = 0,
-) {
-  const started = checkedTrain({
+const request = (optimiser: object = {}, more: RequestChanges = {}) =>
+  trainRequest({
     model: 'synthetic',
-    layer: 0,
-    architecture: {
-      n_ov_heads: 64,
-      n_qk_heads: 2,
-      d_qk_head: 8,
-      top_k: 8,
-      init,
-      signed: false,
-      centre_pre_activations: false,
-    },
-    optimiser: {
-      steps: 60,
-      batch: 8,
-      context: 24,
-      learning_rate: 5e-3,
-      warmup_steps: 5,
-      clip_norm: 0,
-      top_k_schedule: null,
-      decay_share: 0,
-      end_share: 0,
-      ...changes,
-    },
-    data: { prompts: [], corpus: '', tokens_max: 0, activations: '' },
+    backend: 'graph',
     seed: 3,
-    backend: '',
     checkpoint_steps: 20,
-    client_key: '',
-    preset: '',
-    auxiliary: null,
+    ...more,
+    architecture: { n_ov_heads: 64, n_qk_heads: 2, d_qk_head: 8, top_k: 8, ...more.architecture },
+    optimiser: {
+      ...{ steps: 60, batch: 8, context: 24, learning_rate: 5e-3, warmup_steps: 5 },
+      ...optimiser,
+    },
+    data: { prompts, ...more.data },
   });
-  const optimiser = overflowingRate
-    ? { ...started.optimiser, learning_rate: overflowingRate } // past what a request may ask
-    : started.optimiser;
-  return { ...started, optimiser, data: { prompts, corpus: '' } };
-}
 
 /** A world in which a job runs, is stopped, and runs again; what was saved outlives the runs. */
 class World {
@@ -76,6 +53,8 @@ class World {
   readonly blobs = new MemoryBlobs(this.clock);
   readonly metrics = new CountingMetrics();
   readonly progress: Progress[] = [];
+  /** Small shards: a training reads many of them. */
+  readonly activations = dense.activations(this.blobs, 9);
   saved: Snapshot | undefined;
   saves = 0;
 
@@ -107,12 +86,12 @@ class World {
     };
     const kind = trainKind({
       engine,
-      activations,
+      kernels: async () => kernels,
+      activations: this.activations,
       metrics: this.metrics,
       versions: { heddle: 'test' },
       host: async () => host,
       sizes: async () => host,
-      corpus: async (data) => data.prompts,
     });
     const json = asJson(task);
     const output = await kind.run(
@@ -172,7 +151,9 @@ test('a checkpoint continues no other request', async () => {
 
 test('starting from the host’s heads beats starting from nothing', async () => {
   const fvuAtStart = async (init: string) => {
-    const { outcome } = await new World().run(request({ steps: 1, learning_rate: 1e-9 }, init));
+    const { outcome } = await new World().run(
+      request({ steps: 1, learning_rate: 1e-9 }, { architecture: { init } }),
+    );
     return outcome.summary['fvu'] as number;
   };
   const [xavier, subspace] = [await fvuAtStart('xavier'), await fvuAtStart('active_subspace')];
@@ -192,14 +173,15 @@ test('the checkpoint of a job applies to new activations with the FVU that the j
   assert.equal(provenance['model_digest'], 'synthetic-5');
   assert.equal(layer.hookIn, host.hookIn);
   const held = prompts.slice(72).map(({ tokens }) => tokens);
-  const captured = await activations.capture('', host, held, AbortSignal.timeout(1000));
   let error = 0;
   let square = 0;
   const total = new Float64Array(16);
-  for (const { x, y } of captured) {
+  for (const ids of held) {
+    const { [host.hookIn]: x, [host.hookOut]: y } = dense.values(ids);
+    assert.ok(x && y);
     const { tensors } = await apply(
       { layer, input: x, zPattern: true, pattern: true, target: y },
-      async () => {},
+      { engine: undefined, signal: AbortSignal.timeout(10_000), breathe: async () => {} },
     );
     assert.deepEqual(
       tensors.map(({ name, tensor }) => [name, ...tensor.shape]),
@@ -235,13 +217,32 @@ test('the checkpoint’s files have the names and metadata that the format asks 
   assert.equal(JSON.parse(text).norm_activation, 'dataset-wise');
 });
 
-test('a learning rate that blows up fails with the step, and says what to do', async () => {
-  await assert.rejects(
-    new World().run(request({ learning_rate: 1, warmup_steps: 1 }, 'xavier', 1e30)),
-    (error: OperationError) =>
-      error instanceof OperationError &&
-      error.code === 'failed_precondition' &&
-      typeof error.details['step'] === 'number' &&
-      /learning rate/.test(error.message),
-  );
+/** Past what a request may ask. */
+const absurd = (task: TrainRequest): TrainRequest => ({
+  ...task,
+  optimiser: { ...task.optimiser, learning_rate: 1e30 },
 });
+
+for (const backend of ['graph', 'sparse']) {
+  test(`a learning rate that blows up stops the ${backend} backend, naming step, tensor and the last good checkpoint`, async () => {
+    const world = new World();
+    const more = { backend, checkpoint_steps: 1 };
+    await assert.rejects(
+      world.run(absurd(request({ warmup_steps: 1 }, more))),
+      (error: OperationError) => {
+        assert.ok(error instanceof OperationError, String(error));
+        assert.equal(error.code, 'failed_precondition', error.message);
+        const { step, tensor, checkpoint_step } = error.details;
+        assert.ok(typeof step === 'number' && step >= 1 && typeof tensor === 'string');
+        assert.ok((checkpoint_step as number) < step);
+        assert.match(error.message, /learning rate/);
+        assert.equal(world.saved?.cursor, checkpoint_step);
+        return true;
+      },
+    );
+    const { state } = decodeTrainingState(world.saved?.bytes as Uint8Array);
+    for (const [name, { data }] of Object.entries(state.tensors)) {
+      assert.ok(data.every(Number.isFinite), `${name} of the last checkpoint is finite`);
+    }
+  });
+}

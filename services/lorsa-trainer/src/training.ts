@@ -1,46 +1,69 @@
 import type { TaskContext } from '@heddle/actor';
-import type { TrainingManifest } from '@heddle/interp/lorsa';
-import type { Engine, EngineReport, Metrics } from '@heddle/ports';
-import type { Activations } from './activations.ts';
+import type {
+  ScaleFactors,
+  TrainBackend,
+  TrainingManifest,
+  TrainingState,
+} from '@heddle/interp/lorsa';
+import type { BlobDigest, Engine, EngineReport, Kernels, Metrics } from '@heddle/ports';
+import type { ActivationSource } from './activation-source.ts';
+import type { BatchReader } from './batch-reader.ts';
+import type { CurvePoint } from './curve.ts';
 import type { HostLayer, HostSizes } from './host-layer.ts';
-import { DEAD_SHARE, DEAD_TOKENS } from './limits.ts';
+import type { LayerShards } from './layer-shards.ts';
 import type { TrainSettings } from './lorsa-settings.ts';
 import type { TrainPrograms } from './programs.ts';
-import type { TextOrTokens, TrainRequest } from './train-request.ts';
-import type { SplitSequences } from './training-data.ts';
+import type { Backend, TrainRequest } from './train-request.ts';
 
 /** What a training needs of the rest of the process. */
 export interface TrainDeps {
   readonly engine: Engine;
-  readonly activations: Activations;
+  readonly kernels: () => Promise<Kernels>;
+  readonly activations: ActivationSource;
   readonly host: (model: string, layer: number) => Promise<HostLayer>;
   readonly sizes: (model: string) => Promise<HostSizes>;
-  /** Prompts of a corpus file; without a corpus and without prompts, the text of the bundled model's tasks. */
-  readonly corpus: (data: TrainRequest['data']) => Promise<readonly TextOrTokens[]>;
   readonly metrics: Metrics;
   readonly versions: Readonly<Record<string, string>>;
 }
 
-/** What of a running training is known before its activations are. */
-export type TrainingBase = Omit<Training, 'data' | 'manifest'>;
-
-/** Everything of one running training that does not change from step to step. */
-export interface Training {
+/** What of a training is known before its activations are. */
+export interface TrainingBase {
   readonly deps: TrainDeps;
   readonly context: TaskContext;
+  readonly job: string;
   readonly request: TrainRequest;
   readonly host: HostLayer;
-  readonly settings: TrainSettings;
-  readonly programs: TrainPrograms;
   readonly engine: EngineReport;
-  readonly data: SplitSequences;
-  readonly manifest: TrainingManifest;
 }
 
-/** Tokens of silence after which a head counts as dead in this training. */
-export function deadThreshold({ data, settings }: Training): number {
-  const sequences = data.train.x.shape[0] ?? 1;
-  const valid = data.train.valid.data.reduce((sum, v) => sum + v, 0);
-  const planned = (valid / sequences) * settings.batch * settings.steps;
-  return Math.min(DEAD_TOKENS, DEAD_SHARE * planned);
+/** What a checkpoint says beside the state: what bit-equal resuming depends on, and what was seen so far. */
+export interface TrainManifest extends TrainingManifest {
+  /** The job that cached the activations, and the blob of their manifest. */
+  readonly activations: { readonly job: string; readonly digest: BlobDigest };
+  /** Shards are in memory together up to here: the order of sequences follows from it. */
+  readonly group_bytes: number;
+  readonly backend: Backend;
+  /** Why this backend, where it is not the usual one. */
+  readonly backend_reason: string;
+}
+
+/** Everything of one running training that does not change from step to step. */
+export interface Training extends TrainingBase {
+  readonly settings: TrainSettings;
+  readonly programs: TrainPrograms;
+  readonly shards: LayerShards;
+  readonly reader: BatchReader;
+  readonly factors: ScaleFactors;
+  readonly manifest: TrainManifest;
+  readonly backend: TrainBackend;
+}
+
+/** How far a training is. The state's tensors are those of its last checkpoint: the backend holds the present ones. */
+export interface Standing {
+  readonly state: TrainingState;
+  /** Valid tokens trained on. */
+  readonly tokens: number;
+  readonly curve: readonly CurvePoint[];
+  /** Step of the last checkpoint. */
+  readonly saved: number;
 }

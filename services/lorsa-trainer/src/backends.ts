@@ -1,0 +1,88 @@
+import { resourceExhausted } from '@heddle/core';
+import {
+  type BackendOptions,
+  graphBackend,
+  type SparseSizes,
+  sparseBackend,
+  sparseSizes,
+  type TrainBackend,
+} from '@heddle/interp/lorsa';
+import type { Engine, Kernels, Program, Provider } from '@heddle/ports';
+import { PLAN_STEPS } from './limits.ts';
+import type { TrainSettings } from './lorsa-settings.ts';
+import { graphProgram } from './programs.ts';
+import type { Backend } from './train-request.ts';
+
+export interface ChosenBackend {
+  readonly backend: Backend;
+  /** Why it is not what one would expect here; else empty. */
+  readonly reason: string;
+}
+
+type Sizes = Pick<
+  TrainSettings,
+  'config' | 'batch' | 'context' | 'topK' | 'auxiliary' | 'clipNorm'
+>;
+
+const common = ({ config, batch, context, topK, auxiliary }: Sizes) => ({
+  config,
+  auxiliary,
+  tokensMax: batch * context,
+  topKMax: Math.max(topK.from, topK.to),
+});
+
+/** What memory the sparse backend would hold for this training. */
+const sizesOf = (settings: Sizes): SparseSizes =>
+  sparseSizes({ ...common(settings), clips: Number.isFinite(settings.clipNorm) });
+
+/** Errors: `resource_exhausted` with the estimate for `sparse` demanded of a training that is too large for it. */
+export async function requireBackend(
+  kernels: () => Promise<Pick<Kernels, 'estimate'>>,
+  asked: Backend | '',
+  settings: Sizes,
+): Promise<void> {
+  if (asked !== 'sparse') return;
+  const { bytes, limitBytes, fits } = (await kernels()).estimate(sizesOf(settings));
+  if (fits) return;
+  throw resourceExhausted(
+    `the sparse backend would need ${bytes} bytes in one memory; at most ${limitBytes}: choose backend graph, fewer heads or a smaller batch`,
+    { field: 'backend', retryable: false, details: { bytes, limit: limitBytes } },
+  );
+}
+
+/**
+ * What was asked for; else `sparse` on a CPU if its memory holds the training, `graph` elsewhere. Errors: as
+ * `requireBackend`.
+ */
+export async function chooseBackend(
+  kernels: () => Promise<Pick<Kernels, 'estimate'>>,
+  asked: Backend | '',
+  { settings, provider }: { readonly settings: Sizes; readonly provider: Provider },
+): Promise<ChosenBackend> {
+  await requireBackend(kernels, asked, settings);
+  if (asked !== '') return { backend: asked, reason: '' };
+  if (provider !== 'cpu') return { backend: 'graph', reason: '' };
+  const { bytes, limitBytes, fits } = (await kernels()).estimate(sizesOf(settings));
+  if (fits) return { backend: 'sparse', reason: '' };
+  const reason = `sparse would need ${bytes} bytes of one memory; at most ${limitBytes}`;
+  return { backend: 'graph', reason };
+}
+
+/** Opens a backend; the caller closes it. Errors: `resource_exhausted`. */
+export async function openBackend(
+  {
+    engine,
+    kernels,
+  }: { readonly engine: Engine; readonly kernels: () => Promise<Pick<Kernels, 'open'>> },
+  backend: Backend,
+  settings: Sizes,
+): Promise<TrainBackend> {
+  const options: BackendOptions<Program> = {
+    ...common(settings),
+    engine,
+    program: graphProgram,
+    stepsMax: PLAN_STEPS,
+  };
+  if (backend === 'graph') return graphBackend(options);
+  return sparseBackend({ ...options, kernels: await (await kernels()).open(sizesOf(settings)) });
+}

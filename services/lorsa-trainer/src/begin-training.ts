@@ -1,0 +1,191 @@
+import type { Snapshot } from '@heddle/actor';
+import { canonicalJson, dataLoss, failedPrecondition, invalidArgument, Rng } from '@heddle/core';
+import {
+  decodeTrainingState,
+  initialState,
+  type MeanNorms,
+  scaleFactors,
+  type TrainingState,
+} from '@heddle/interp/lorsa';
+import type { CachedActivations } from './activation-source.ts';
+import { chooseBackend, openBackend } from './backends.ts';
+import { BatchReader } from './batch-reader.ts';
+import { planEvaluation } from './compute.ts';
+import { measuredNorms } from './dataset-norms.ts';
+import { initialWeights } from './initial-weights.ts';
+import { LayerShards } from './layer-shards.ts';
+import { GROUP_BYTES, INITIAL_SAMPLE_ENTRIES, INITIAL_SAMPLE_TOKENS } from './limits.ts';
+import { settingsFor, type TrainSettings } from './lorsa-settings.ts';
+import { digestOf, programsFor } from './programs.ts';
+import type { TrainRequest } from './train-request.ts';
+import type { Standing, Training, TrainingBase, TrainManifest } from './training.ts';
+
+export type Started = { readonly training: Training; readonly standing: Standing };
+
+/** Waits for the activations, initialises, and leaves the backend loaded at step 0. */
+export async function begin(base: TrainingBase): Promise<Started> {
+  const { deps, context, request, host, engine } = base;
+  const cached = await waitForActivations(base);
+  const shards = await openShards(base, cached);
+  const settings = settingsFor(atContext(request, shards), host);
+  requireSequences(shards);
+  const manifest = {
+    request: digestOf(canonicalJson(request)),
+    engine: engine.version,
+    threads: engine.threads,
+    shards: shards.references(),
+    activations: cached,
+    group_bytes: groupBytes(shards),
+  };
+  const reader = new BatchReader(shards, shards.train, manifest.group_bytes);
+  const rng = new Rng(request.seed);
+  const place = { cursor: 0, epochRng: rng.snapshot() };
+  const norms = await measuredNorms(reader, place, settings.batch);
+  const factors = scaleFactors(host.d_model, norms);
+  const count = sampleSize(settings);
+  const { batch: sample } = await reader.next(place, count, factors);
+  const programs = programsFor(settings.config);
+  const weights = await initialWeights({
+    settings,
+    host,
+    norms,
+    sample,
+    rng,
+    evaluate: async (candidate, keep) => {
+      const plan = planEvaluation(settings.config, programs.evaluate, candidate, sample, keep);
+      const [outputs] = await deps.engine.run(plan, { signal: context.signal });
+      return outputs ?? {};
+    },
+  });
+  const { provider } = engine;
+  const chosen = await chooseBackend(deps.kernels, request.backend, { settings, provider });
+  const { reason } = chosen;
+  const backend = await openBackend(deps, chosen.backend, settings);
+  if (reason !== '') context.log.info('training with the graph backend', { reason });
+  const state = initialState(settings.config, weights, { epochRng: rng.snapshot(), norms });
+  await backend.load(state.tensors);
+  return {
+    training: {
+      ...base,
+      settings,
+      programs,
+      shards,
+      reader,
+      factors,
+      manifest: { ...manifest, backend: backend.name, backend_reason: reason },
+      backend,
+    },
+    standing: { state, tokens: 0, curve: [], saved: 0 },
+  };
+}
+
+/** What of a checkpoint is not tensors and manifest. */
+interface Noted extends TrainManifest {
+  readonly tokens: number;
+  readonly curve: Standing['curve'];
+}
+
+/** The manifest as a checkpoint keeps it. */
+export function noted({ manifest }: Training, { tokens, curve }: Standing): Noted {
+  return { ...manifest, tokens, curve };
+}
+
+/** Goes on from a checkpoint. Errors: `data_loss` when it belongs to another request or its shards are gone. */
+export async function takeUp(base: TrainingBase, saved: Snapshot): Promise<Started> {
+  const { deps, context, request, engine, host } = base;
+  const decoded = decodeTrainingState(saved.bytes);
+  const { tokens, curve, ...manifest } = decoded.manifest as Noted;
+  const { state } = decoded;
+  if (manifest.request !== digestOf(canonicalJson(request))) {
+    throw dataLoss('the checkpoint belongs to another request');
+  }
+  if (manifest.engine !== engine.version || manifest.threads !== engine.threads) {
+    context.log.warn('resumed on another engine: the result may differ in rounding', {
+      checkpoint: `${manifest.engine}, ${manifest.threads} threads`,
+      here: `${engine.version}, ${engine.threads} threads`,
+    });
+  }
+  const { digest } = manifest.activations;
+  const shards = await LayerShards.open(context.blobs, digest, host);
+  const settings = settingsFor(atContext(request, shards), host);
+  const backend = await openBackend(deps, manifest.backend, settings);
+  await backend.load(state.tensors);
+  const training: Training = {
+    ...base,
+    settings,
+    programs: programsFor(settings.config),
+    shards,
+    reader: new BatchReader(shards, shards.train, manifest.group_bytes),
+    factors: factorsOf(state),
+    manifest,
+    backend,
+  };
+  return { training, standing: { state, tokens, curve, saved: state.step } };
+}
+
+const factorsOf = ({ config, norms }: TrainingState & { readonly norms: MeanNorms }) =>
+  scaleFactors(config.d_model, norms);
+
+async function waitForActivations({ deps, context, request, host }: TrainingBase) {
+  const { signal } = context;
+  const hooks = [host.hookIn, host.hookOut];
+  const { context: tokens } = settingsFor(request, host);
+  try {
+    const { model, data } = request;
+    const job = await deps.activations.start({ model, hooks, data, context: tokens }, signal);
+    return await deps.activations.finished(job, {
+      signal,
+      onProgress: ({ done, total, unit }) =>
+        context.progress({ done, total, unit, message: 'capturing activations' }),
+    });
+  } catch (thrown) {
+    if (signal.aborted) await context.pulse(); // says why it was told to stop
+    throw thrown;
+  }
+}
+
+/** Errors: `failed_precondition` when the activations are those of another model. */
+async function openShards({ context, host }: TrainingBase, cached: CachedActivations) {
+  const shards = await LayerShards.open(context.blobs, cached.digest, host);
+  const { model_digest } = shards.manifest;
+  if (model_digest === host.modelDigest) return shards;
+  throw failedPrecondition(
+    `job ${cached.job} cached activations of ${model_digest}; the host is ${host.modelDigest}`,
+    { field: 'data.activations' },
+  );
+}
+
+/** Activations that were named bring their length of sequences with them. */
+function atContext(request: TrainRequest, { manifest }: LayerShards): TrainRequest {
+  const { optimiser, data } = request;
+  if (data.activations === '') return request;
+  if (optimiser.context === 0) {
+    return { ...request, optimiser: { ...optimiser, context: manifest.context } };
+  }
+  if (optimiser.context >= manifest.context) return request;
+  throw invalidArgument(
+    `context is ${optimiser.context}; job ${data.activations} cached sequences of ${manifest.context}`,
+    { field: 'optimiser.context' },
+  );
+}
+
+function requireSequences({ manifest: { train, held_out } }: LayerShards): void {
+  if (train.valid > 0 && held_out.sequences > 0) return;
+  const what = train.valid > 0 ? 'to hold out' : 'to train on';
+  throw invalidArgument(
+    `the text has ${train.sequences} sequences to train on and ${held_out.sequences} held out: nothing ${what}; give more text, or text in more documents`,
+    { field: 'data' },
+  );
+}
+
+/** All at once where two groups would fit, so that nothing is read twice. */
+function groupBytes(shards: LayerShards): number {
+  const all = shards.train.reduce((sum, shard) => sum + shards.size(shard).bytes, 0);
+  return all <= 2 * GROUP_BYTES ? 2 * GROUP_BYTES : GROUP_BYTES;
+}
+
+/** Sequences that the initialisation looks at: a batch, if its pre-activations fit in memory. */
+function sampleSize({ batch, context, config: { n_ov_heads } }: TrainSettings): number {
+  const tokens = Math.min(INITIAL_SAMPLE_TOKENS, INITIAL_SAMPLE_ENTRIES / n_ov_heads);
+  return Math.min(batch, Math.max(1, Math.floor(tokens / context)));
+}
