@@ -51,7 +51,9 @@ export function auxiliaryGraph(
     const { active } = buildGate(g, g.mul(rank, of.dead), AUX.topK);
     const reconstruction = g.gemm(g.mul(preActivations, active), of.W_O);
     const rest = g.add(reconstruction, of.error); // ê − e
-    const weighted = g.mul(rest, g.mul(of.weight, coefficient));
+    // Without a dead head there is nobody to explain anything, and no loss: not ‖e − 0‖².
+    const any = g.reduceMax(of.dead, { keepDims: false });
+    const weighted = g.mul(rest, g.mul(of.weight, g.mul(coefficient, any)));
     return {
       reconstruction,
       cotangent: g.mul(weighted, 2),

@@ -44,9 +44,10 @@ export function lorsaGradients(
 
   const d_z = throughDecoder(config, weights, forward, { y, weight, into: zero });
   const { auxiliary } = options;
-  const auxiliaryLoss = auxiliary
-    ? throughAuxiliary(config, weights, forward, { y, weight, into: zero, d_z, auxiliary })
-    : 0;
+  const auxiliaryLoss =
+    auxiliary && Array.from(auxiliary.dead).some((d) => d !== 0)
+      ? throughAuxiliary(config, weights, forward, { y, weight, into: zero, d_z, auxiliary })
+      : 0;
   const d_pattern = throughMixing(config, forward, { x, d_z, into: zero });
   throughScores(config, weights, forward, { x, d_pattern, into: zero });
   return { loss: loss + auxiliaryLoss, auxiliaryLoss, forward, gradients: zero };

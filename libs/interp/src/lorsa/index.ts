@@ -24,7 +24,7 @@ export {
 export { layerInputs, lorsaGraph, parameterInputs, rotaryFeeds } from './forward-graph.ts';
 export { type GateNumbers, gate } from './gate.ts';
 export { type LorsaGradients, lorsaGradients } from './gradients.reference.ts';
-export { graphBackend } from './graph-backend.ts';
+export { graphBackend, rotaryTables } from './graph-backend.ts';
 export { type HostPositions, rotaryOfHost } from './host-rotary.ts';
 export { copyHostQK, type HostAttention, initialiseLevelA, meanTarget } from './initialise.ts';
 export { referenceKernels } from './kernels.reference.ts';
