@@ -11,7 +11,7 @@ import {
 import {
   type LorsaLayer,
   layerFromCheckpoint,
-  layerToCheckpoint,
+  ownCheckpoint,
   type TrainingState,
   weightsOf,
 } from '@heddle/interp/lorsa';
@@ -22,6 +22,8 @@ import { digestOfTensors } from './programs.ts';
 
 /** Under this key of `__metadata__` a file carries its own config.json, so that it can be used without its folder. */
 const CONFIG_KEY = 'heddle.config';
+/** Under this one, what it was made from and how. */
+const PROVENANCE_KEY = 'heddle';
 
 /** The trained layer in the published format: config.json and weights, dataset-wise with the measured norms. */
 export function writeCheckpoint(
@@ -38,11 +40,8 @@ export function writeCheckpoint(
     normalisation: 'dataset-wise',
     norms: state.norms,
   };
-  const parts = layerToCheckpoint(layer);
-  const metadata = {
-    heddle: canonicalJson(provenance),
-    [CONFIG_KEY]: writeLorsaConfigJson(parts.config),
-  };
+  const parts = ownCheckpoint(layer);
+  const metadata = ownMetadata(provenance, writeLorsaConfigJson(parts.config));
   return writeLorsaCheckpoint({ ...parts, metadata });
 }
 
@@ -69,29 +68,52 @@ export async function openCheckpoint(
   sources: CheckpointSources,
   name: string,
 ): Promise<OpenCheckpoint> {
-  if (name === '') throw invalidArgument('no checkpoint named', { field: 'start.checkpoint' });
-  const isPath = name.includes('/') || name.endsWith('.safetensors') || name === '.';
+  return openedFiles(await checkpointFiles(sources, name));
+}
+
+/** A checkpoint's two files, nothing of them checked yet. */
+export interface CheckpointFiles {
+  readonly configText: string;
+  readonly weights: Safetensors;
+}
+
+/** The files of a checkpoint by name, as `openCheckpoint` finds them. */
+export async function checkpointFiles(
+  sources: CheckpointSources,
+  name: string,
+): Promise<CheckpointFiles> {
+  if (name === '') throw invalidArgument('no checkpoint named', { field: 'checkpoint' });
+  const isPath = name.includes('/') || /\.(safetensors|pt|dcp)$/.test(name) || name === '.';
   const { configText, weights } = isPath
     ? await fromPath(sources.hub, name)
     : await fromJob(sources, name);
-  return opened(configText, weights);
+  const text = configText ?? weights.header.metadata.get(CONFIG_KEY);
+  if (text !== undefined) return { configText: text, weights };
+  throw invalidArgument(
+    `${weights.header.file} stands alone: its ${LORSA_CONFIG_FILE} is missing`,
+    { field: 'checkpoint' },
+  );
 }
 
-function opened(configText: string | undefined, weights: Safetensors): OpenCheckpoint {
-  const { metadata } = weights.header;
-  const text = configText ?? metadata.get(CONFIG_KEY);
-  if (text === undefined) {
-    throw invalidArgument(
-      `${weights.header.file} stands alone: its ${LORSA_CONFIG_FILE} is missing`,
-      {
-        field: 'start.checkpoint',
-      },
-    );
-  }
-  const layer = layerFromCheckpoint(readLorsaCheckpoint(text, weights));
+/** The layer of two files, read strictly. */
+export function openedFiles({ configText, weights }: CheckpointFiles): OpenCheckpoint {
+  const layer = layerFromCheckpoint(readLorsaCheckpoint(configText, weights));
   const tensors = weights.names().map((each) => [each, weights.tensor(each)] as const);
-  const digest = digestOfTensors(text, tensors);
-  return { layer, provenance: provenanceOf(metadata.get('heddle')), digest };
+  const digest = digestOfTensors(configText, tensors);
+  return { layer, provenance: fileProvenance(weights), digest };
+}
+
+/** What the file says about where it came from; nothing depends on it. */
+export function fileProvenance(weights: Safetensors): Readonly<Record<string, Json>> {
+  return provenanceOf(weights.header.metadata.get(PROVENANCE_KEY));
+}
+
+/** `__metadata__` of a file that can be used without its folder. */
+export function ownMetadata(
+  provenance: Readonly<Record<string, Json>>,
+  configText: string,
+): Readonly<Record<string, string>> {
+  return { [PROVENANCE_KEY]: canonicalJson(provenance), [CONFIG_KEY]: configText };
 }
 
 function provenanceOf(text: string | undefined): Readonly<Record<string, Json>> {
@@ -110,24 +132,46 @@ interface Files {
   readonly weights: Safetensors;
 }
 
+/** Where a folder keeps its weights, in the order in which the reference looks. */
+const PLACES = [
+  ['', LORSA_WEIGHTS_FILE],
+  ['checkpoints', 'pruned.safetensors'],
+  ['checkpoints', 'final.safetensors'],
+] as const;
+
 async function fromPath(hub: Hub, path: string): Promise<Files> {
   const slash = path.lastIndexOf('/');
-  const file = path.endsWith('.safetensors') ? path.slice(slash + 1) : LORSA_WEIGHTS_FILE;
-  const folderPath = path.endsWith('.safetensors')
-    ? path.slice(0, Math.max(0, slash)) || '.'
-    : path;
-  const folder = await hub.open(folderPath);
-  if (!folder.files.includes(file)) throw missing(folder, file);
-  const hasConfig = folder.files.includes(LORSA_CONFIG_FILE);
-  const configText = hasConfig ? await folder.readText(LORSA_CONFIG_FILE, 2 ** 20) : undefined;
+  const name = path.slice(slash + 1);
+  if (/\.(pt|dcp)$/.test(name)) throw notSafetensors(path, name);
+  if (name.endsWith('.safetensors')) {
+    const folder = await hub.open(path.slice(0, Math.max(0, slash)) || '.');
+    if (!folder.files.includes(name)) throw missing(folder, name);
+    return { configText: await configOf(folder), weights: await readWeights(folder, name) };
+  }
+  const top = await hub.open(path);
+  for (const [below, file] of PLACES) {
+    if (below !== '' && !top.files.includes(below)) continue;
+    const folder = below === '' ? top : await hub.open(`${path}/${below}`);
+    if (!folder.files.includes(file)) continue;
+    return { configText: await configOf(top), weights: await readWeights(folder, file) };
+  }
+  throw missing(top, LORSA_WEIGHTS_FILE);
+}
+
+async function configOf(folder: ModelFolder): Promise<string | undefined> {
+  if (!folder.files.includes(LORSA_CONFIG_FILE)) return undefined;
+  return folder.readText(LORSA_CONFIG_FILE, 2 ** 20);
+}
+
+async function readWeights(folder: ModelFolder, file: string): Promise<Safetensors> {
   const handle = await folder.open(file);
   try {
     if (handle.bytes > CHECKPOINT_BYTES_MAX) {
       throw invalidArgument(`${file} has ${handle.bytes} bytes; at most ${CHECKPOINT_BYTES_MAX}`, {
-        field: 'start.checkpoint',
+        field: 'checkpoint',
       });
     }
-    return { configText, weights: readSafetensors(file, await handle.read(0, handle.bytes)) };
+    return readSafetensors(file, await handle.read(0, handle.bytes));
   } finally {
     await handle.close();
   }
@@ -136,10 +180,18 @@ async function fromPath(hub: Hub, path: string): Promise<Files> {
 /** Says which of the format's other containers is there, and why it is not read. */
 function missing(folder: ModelFolder, file: string): Error {
   const other = folder.files.find((name) => /\.(pt|dcp)$/.test(name));
-  const why = other
-    ? `${other} is a PyTorch file, which can run code when it is opened: convert it to safetensors`
-    : `${file} is missing`;
-  return invalidArgument(`${folder.path}: ${why}`, { field: 'start.checkpoint' });
+  if (other) return notSafetensors(folder.path, other);
+  return invalidArgument(`${folder.path}: ${file} is missing`, { field: 'checkpoint' });
+}
+
+function notSafetensors(path: string, name: string): Error {
+  const why = name.endsWith('.pt')
+    ? 'is a pickled PyTorch file, which can run code when it is opened'
+    : 'is a PyTorch distributed checkpoint (DCP), which only PyTorch reads';
+  return invalidArgument(
+    `${path}: ${name} ${why}: load it there and save the state dict as ${LORSA_WEIGHTS_FILE} (safetensors.torch.save_file)`,
+    { field: 'checkpoint' },
+  );
 }
 
 async function fromJob({ blobs, jobResult }: CheckpointSources, id: string): Promise<Files> {
@@ -147,7 +199,7 @@ async function fromJob({ blobs, jobResult }: CheckpointSources, id: string): Pro
   const find = (name: string) => artifacts.find((artifact) => artifact.name === name);
   const weights = find('checkpoint.safetensors');
   if (!weights) {
-    throw failedPrecondition(`job ${id} made no checkpoint`, { field: 'start.checkpoint' });
+    throw failedPrecondition(`job ${id} made no checkpoint`, { field: 'checkpoint' });
   }
   const bytes = await blobs.read(weights.digest);
   return { configText: undefined, weights: readSafetensors(`checkpoint of job ${id}`, bytes) };

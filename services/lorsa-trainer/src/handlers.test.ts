@@ -179,8 +179,8 @@ test('Apply refuses what it cannot take, by field', async () => {
     [[start(), ...input(tensor('i32', [5, 6], new Int32Array(30)))], 'invalid_argument', 'input'],
     [[start(), ...input(rows(5, 6), 'x')], 'invalid_argument', 'header.name'],
     [[start(), ...input(rows(5, 6)), ...input(rows(4, 6), 'target')], 'invalid_argument', 'target'],
-    [[start(''), ...input(rows(5, 6))], 'invalid_argument', 'start.checkpoint'],
-    [[start('some-job'), ...input(rows(5, 6))], 'failed_precondition', 'start.checkpoint'],
+    [[start(''), ...input(rows(5, 6))], 'invalid_argument', 'checkpoint'],
+    [[start('some-job'), ...input(rows(5, 6))], 'failed_precondition', 'checkpoint'],
   ];
   const refusedWith = async (requests: readonly object[]) => {
     try {

@@ -8,7 +8,8 @@ export interface LorsaConfigJson {
   /** n_ov_heads = int(d_model · expansion_factor). */
   readonly expansion_factor: number;
   readonly use_decoder_bias: boolean;
-  readonly act_fn: 'relu' | 'jumprelu' | 'topk' | 'batchtopk';
+  /** `signed-topk` is ours, in files that we keep for ourselves: readers of the published format refuse it by its name. */
+  readonly act_fn: 'relu' | 'jumprelu' | 'topk' | 'batchtopk' | 'signed-topk';
   readonly norm_activation: 'token-wise' | 'batch-wise' | 'dataset-wise' | 'inference';
   readonly sparsity_include_decoder_norm: boolean;
   readonly top_k: number;
@@ -60,7 +61,7 @@ const FIELDS: Readonly<Record<keyof LorsaConfigJson, Field>> = {
   use_decoder_bias: ['a boolean', flag, true],
   act_fn: [
     'relu, jumprelu, topk or batchtopk',
-    oneOf('relu', 'jumprelu', 'topk', 'batchtopk'),
+    oneOf('relu', 'jumprelu', 'topk', 'batchtopk', 'signed-topk'),
     'relu',
   ],
   norm_activation: [

@@ -8,6 +8,7 @@ import {
   layerFromCheckpoint,
   layerToCheckpoint,
   type Normalisation,
+  ownCheckpoint,
 } from './checkpoint.ts';
 import { lorsaForward } from './forward.reference.ts';
 import type { LorsaConfig } from './lorsa-config.ts';
@@ -61,6 +62,19 @@ test('a layer of every kind survives the published format to the bit', () => {
   }
   const noBias = tinyLayer({ useDecoderBias: false });
   assert.ok(roundTrip(noBias).weights.b_D.data.every((v) => v === 0));
+});
+
+test('a signed layer is kept under a name of ours, and refused as a published one', () => {
+  const layer = tinyLayer({ signed: true });
+  assert.throws(
+    () => layerToCheckpoint(layer),
+    (e: OperationError) => e.code === 'failed_precondition' && /signed/.test(e.message),
+  );
+  const { configText, weights } = writeLorsaCheckpoint(ownCheckpoint(layer));
+  const read = layerFromCheckpoint(readLorsaCheckpoint(configText, readSafetensors('x', weights)));
+  assert.deepEqual(read.config, { ...layer.config, rotary: undefined });
+  // The reference knows these four and refuses any other.
+  assert.ok(!['relu', 'jumprelu', 'topk', 'batchtopk'].includes(JSON.parse(configText).act_fn));
 });
 
 test('rotary tables that do not fit the config are refused', () => {

@@ -1,4 +1,4 @@
-import { invalidArgument } from '@heddle/core';
+import { failedPrecondition, invalidArgument } from '@heddle/core';
 import {
   expansionFactor,
   type LorsaCheckpoint,
@@ -65,9 +65,9 @@ export function layerFromCheckpoint(checkpoint: LorsaCheckpoint): LorsaLayer {
     n_qk_heads: json.n_qk_heads,
     d_qk_head: json.d_qk_head,
     n_ctx: json.n_ctx,
-    activation: json.act_fn,
+    activation: json.act_fn === 'signed-topk' ? 'topk' : json.act_fn,
     topK: json.top_k,
-    signed: false,
+    signed: json.act_fn === 'signed-topk',
     decoderNormInGate: json.sparsity_include_decoder_norm,
     useDecoderBias: json.use_decoder_bias,
     attnScale: json.attn_scale ?? Math.sqrt(json.d_qk_head),
@@ -124,8 +124,8 @@ function checkRotaryTables(
   }
 }
 
-/** Tables as the reference computes them: fp32 angles pos / (1/f), then sine and cosine. */
-function rotaryTensors(config: LorsaConfig): Record<string, Tensor<'f32'>> {
+/** The format's tables `rotary_cos` and `rotary_sin` `[pos, d_head]`, from angles in double; none without rotary. */
+export function rotaryTensors(config: LorsaConfig): Record<string, Tensor<'f32'>> {
   if (!config.rotary) return {};
   const { cos, sin } = rotaryTable(config.rotary, config.n_ctx);
   const shape = [config.n_ctx, config.rotary.dim];
@@ -135,15 +135,27 @@ function rotaryTensors(config: LorsaConfig): Record<string, Tensor<'f32'>> {
   };
 }
 
-/** What the published format stores of a layer. Errors: `invalid_argument` for a signed layer, which it cannot say. */
+/**
+ * What the published format stores of a layer. Errors: `failed_precondition` for a signed layer, which it cannot say: to
+ * keep one for ourselves, `ownCheckpoint`.
+ */
 export function layerToCheckpoint(
   layer: LorsaLayer,
   metadata: Readonly<Record<string, string>> = {},
 ): LorsaCheckpointParts {
+  if (!layer.config.signed) return ownCheckpoint(layer, metadata);
+  throw failedPrecondition(
+    'the layer is signed, which the published format cannot say: its readers would drop every negative activation. Train without `signed` to export',
+    { field: 'checkpoint' },
+  );
+}
+
+/** The same, also of a signed layer, under an activation function that no other reader knows. */
+export function ownCheckpoint(
+  layer: LorsaLayer,
+  metadata: Readonly<Record<string, string>> = {},
+): LorsaCheckpointParts {
   const { config, hookIn, hookOut } = layer;
-  if (config.signed) {
-    throw invalidArgument('the published format has no signed activations', { field: 'signed' });
-  }
   const { rotary } = config;
   const scaling = rotary?.scaling;
   const json: LorsaConfigJson = {
@@ -151,7 +163,7 @@ export function layerToCheckpoint(
     d_model: config.d_model,
     expansion_factor: expansionFactor(config.d_model, config.n_ov_heads),
     use_decoder_bias: config.useDecoderBias,
-    act_fn: config.activation,
+    act_fn: config.signed ? 'signed-topk' : config.activation,
     norm_activation: layer.normalisation,
     sparsity_include_decoder_norm: config.decoderNormInGate,
     top_k: config.topK,

@@ -13,6 +13,8 @@ export {
   layerFromCheckpoint,
   layerToCheckpoint,
   type Normalisation,
+  ownCheckpoint,
+  rotaryTensors,
 } from './checkpoint.ts';
 export {
   type LorsaEncoding,
