@@ -15,7 +15,7 @@ import type { HostLayer } from './host-layer.ts';
 export type LayerHooks = Pick<HostLayer, 'hookIn' | 'hookOut'>;
 
 /** Whole sequences of one shard in the host's units, padded on the right. */
-export interface LoadedShard {
+export type LoadedShard = {
   /** `[batch, pos, d_model]`. */
   readonly x: Tensor<'f32'>;
   readonly y: Tensor<'f32'>;
@@ -26,7 +26,7 @@ export interface LoadedShard {
   readonly length: Tensor<'i32'>;
   /** `[batch, 8]`: the document that each sequence was cut from. */
   readonly document: Tensor<'u8'>;
-}
+};
 
 /** The cached activations of one layer: which shards there are, and how one is read. */
 export class LayerShards {
@@ -62,6 +62,10 @@ export class LayerShards {
       });
     }
     return new LayerShards(blobs, { manifest, digest }, hooks);
+  }
+
+  get hookNames(): readonly [string, string] {
+    return [this.hooks.hookIn, this.hooks.hookOut];
   }
 
   /** Every blob that a training on these activations reads, the manifest first. */
