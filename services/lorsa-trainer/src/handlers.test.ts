@@ -198,7 +198,7 @@ test('Apply refuses what it cannot take, by field', async () => {
   delete files['sae_weights.safetensors'];
   files['sae_weights.pt'] = new Uint8Array(4);
   const error = await refusedWith([start(), ...input(rows(5, 6))]);
-  assert.match(error.message, /sae_weights\.pt is a PyTorch file/);
+  assert.match(error.message, /sae_weights\.pt is a pickled PyTorch file/);
 });
 
 test('a result whose blob is a single file with its config inside opens by job id', async () => {
