@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '@heddle/core';
-import { bestWriteScale, flipRarelyPositive, initialiseActiveSubspace } from './active-subspace.ts';
+import {
+  bestWriteScale,
+  centrePreActivations,
+  flipRarelyPositive,
+  initialiseActiveSubspace,
+} from './active-subspace.ts';
 import { lorsaForward } from './forward.reference.ts';
 import { zeroWeights } from './lorsa-weights.ts';
 import { lorsaLoss, tokenWeights } from './loss.reference.ts';
@@ -55,6 +60,26 @@ function gramDeterminant(rows: Float64Array, count: number): number {
   }
   return determinant;
 }
+
+test('centred heads have mean pre-activation 0 over the valid tokens, and nothing else moved', () => {
+  const config = tinyLorsaConfig({ rotary: { dim: 2, base: 10, layout: 'half' } });
+  const rng = new Rng(64);
+  const weights = randomLorsa(config, rng);
+  const x = randomRows(rng, 12, 6);
+  const valid = Array.from({ length: 12 }, (_, t) => t > 0 && t !== 5);
+  const pre = (w: typeof weights) => lorsaForward(config, w, x).preActivations;
+  const before = pre(weights);
+  const centred = centrePreActivations(weights, before, valid);
+  const after = pre(centred);
+  for (let i = 0; i < 8; i++) {
+    const mean = (t: typeof before) =>
+      valid.reduce((sum, v, at) => (v ? sum + t.data[at * 8 + i]! / 10 : sum), 0);
+    assert.ok(Math.abs(mean(before)) > 1e-3 && Math.abs(mean(after)) < 1e-12);
+    const spread = (t: typeof before) => t.data[3 * 8 + i]! - t.data[9 * 8 + i]!;
+    assert.ok(Math.abs(spread(after) - spread(before)) < 1e-12);
+  }
+  assert.deepEqual({ ...centred, b_V: weights.b_V }, weights);
+});
 
 test('after the flip every head is positive on at least a fifth of the valid tokens', () => {
   const config = tinyLorsaConfig();

@@ -67,6 +67,30 @@ function unitRows({ rows, cols, data }: Matrix): Float64Array {
   return out;
 }
 
+/**
+ * Level B, step 5, optional: b_V_i −= mean over valid tokens of z̃_i, so that each head starts around zero: exact, since
+ * rows of A sum to 1 and hand b_V through. Comes before the sign flip.
+ *
+ *   pre   [token, ov_head]
+ */
+export function centrePreActivations(
+  weights: LorsaWeights<F64>,
+  pre: Real,
+  valid: ArrayLike<number | boolean>,
+): LorsaWeights<F64> {
+  const heads = weights.b_V.data.length;
+  const sums = new Float64Array(heads);
+  let tokens = 0;
+  for (let t = 0; t < valid.length; t++) {
+    if (!valid[t]) continue;
+    tokens++;
+    for (let i = 0; i < heads; i++) sums[i] += pre.data[t * heads + i];
+  }
+  assert(tokens > 0, 'no valid token to average');
+  const data = weights.b_V.data.map((bias, i) => bias - sums[i] / tokens);
+  return { ...weights, b_V: { ...weights.b_V, data } };
+}
+
 /** Heads positive on fewer tokens than this are turned round: the published code's threshold. */
 const POSITIVE_SHARE_MIN = 0.2;
 

@@ -1,4 +1,9 @@
-export { bestWriteScale, flipRarelyPositive, initialiseActiveSubspace } from './active-subspace.ts';
+export {
+  bestWriteScale,
+  centrePreActivations,
+  flipRarelyPositive,
+  initialiseActiveSubspace,
+} from './active-subspace.ts';
 export { ADAM_DEFAULTS, type AdamConfig } from './adam.ts';
 export {
   applyFactors,
@@ -52,11 +57,18 @@ export {
 export { lorsaLoss, tokenWeights } from './loss.reference.ts';
 export {
   addSums,
+  countFiring,
   countSilence,
+  DENSE_FREQUENCY,
   type DeadCounter,
   deadHeads,
+  denseHeads,
+  emptyFiring,
   emptySums,
+  type FiringCounter,
+  type FrequencyShare,
   figures,
+  frequencyShares,
   type LorsaFigures,
   type LorsaSums,
   measure,

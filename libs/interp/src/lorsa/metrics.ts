@@ -102,3 +102,67 @@ export function countSilence(
 export function deadHeads(counter: DeadCounter, thresholdTokens: number): number {
   return counter.silentTokens.reduce((n, silent) => n + (silent >= thresholdTokens ? 1 : 0), 0);
 }
+
+/** How often each head fired since counting began. */
+export interface FiringCounter {
+  readonly tokens: number;
+  /** Tokens on which a head was active, `[ov_head]`. */
+  readonly fired: Float64Array;
+}
+
+export function emptyFiring(heads: number): FiringCounter {
+  return { tokens: 0, fired: new Float64Array(heads) };
+}
+
+export function countFiring(
+  counter: FiringCounter,
+  fired: ArrayLike<number>,
+  tokens: number,
+): FiringCounter {
+  return {
+    tokens: counter.tokens + tokens,
+    fired: counter.fired.map((sum, i) => sum + fired[i]),
+  };
+}
+
+/** A head active on more than this share of tokens is dense: it says little about any one of them. */
+export const DENSE_FREQUENCY = 0.1;
+
+/** Frequencies that the published figures are cut at (methods 1.8). */
+const CUTS = { above: [1e-1, 1e-2], below: [1e-5, 1e-6, 1e-7] } as const;
+
+/** Share of heads above or below a frequency. */
+export interface FrequencyShare {
+  readonly side: 'above' | 'below';
+  readonly frequency: number;
+  /** Undefined while too few tokens were counted for a single activation to be that rare. */
+  readonly share: number | undefined;
+}
+
+/** Heads that fired on more than `frequency` of the tokens. */
+export function denseHeads(counter: FiringCounter, frequency = DENSE_FREQUENCY): number {
+  const { fired, tokens } = counter;
+  return fired.reduce((n, count) => n + (count > frequency * tokens ? 1 : 0), 0);
+}
+
+/** Shares of heads with frequency > 1e-1, > 1e-2, < 1e-5, < 1e-6, < 1e-7. */
+export function frequencyShares(counter: FiringCounter): readonly FrequencyShare[] {
+  const { fired, tokens } = counter;
+  const share = (holds: (count: number) => boolean) =>
+    fired.reduce((n, count) => n + (holds(count) ? 1 : 0), 0) / fired.length;
+  const above = CUTS.above.map(
+    (frequency): FrequencyShare => ({
+      side: 'above',
+      frequency,
+      share: tokens > 0 ? share((count) => count > frequency * tokens) : undefined,
+    }),
+  );
+  const below = CUTS.below.map(
+    (frequency): FrequencyShare => ({
+      side: 'below',
+      frequency,
+      share: frequency * tokens > 1 ? share((count) => count < frequency * tokens) : undefined,
+    }),
+  );
+  return [...above, ...below];
+}

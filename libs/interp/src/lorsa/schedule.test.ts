@@ -20,6 +20,14 @@ test('K falls through the values that the published code gives', () => {
   );
 });
 
+test('the shapes of the old code pass their own middles', () => {
+  const falls = (shape: 'cosine' | 'smooth-step' | 'sqrt') =>
+    quarters({ shape, from: 256, to: 64, steps: 400 });
+  assert.deepEqual(falls('cosine'), [228, 160, 93, 64]); // f(p) = 0.146, 0.5, 0.854
+  assert.deepEqual(falls('smooth-step'), [226, 160, 94, 64]); // 0.156, 0.5, 0.844
+  assert.deepEqual(falls('sqrt'), [160, 121, 90, 64]); // 0.5, 0.707, 0.866
+});
+
 test('every shape starts at K0, never rises, and stays at K1 once there', () => {
   for (const shape of K_SHAPES) {
     const schedule = { shape, from: shape === 'constant' ? 64 : 256, to: 64, steps: 100 };
