@@ -35,7 +35,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
     threads: engine.threads,
     shards: shards.references(),
     activations: cached,
-    group_bytes: groupBytes(shards),
+    group_bytes: groupBytes(shards, deps.groupBytes ?? GROUP_BYTES),
   };
   const reader = new BatchReader(shards, shards.train, manifest.group_bytes);
   const rng = new Rng(request.seed);
@@ -179,9 +179,9 @@ function requireSequences({ manifest: { train, held_out } }: LayerShards): void 
 }
 
 /** All at once where two groups would fit, so that nothing is read twice. */
-function groupBytes(shards: LayerShards): number {
+function groupBytes(shards: LayerShards, most: number): number {
   const all = shards.train.reduce((sum, shard) => sum + shards.size(shard).bytes, 0);
-  return all <= 2 * GROUP_BYTES ? 2 * GROUP_BYTES : GROUP_BYTES;
+  return all <= 2 * most ? 2 * most : most;
 }
 
 /** Sequences that the initialisation looks at: a batch, if its pre-activations fit in memory. */

@@ -1,5 +1,5 @@
 import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
-import { type Json, OperationError } from '@heddle/core';
+import { canonicalJson, type Json, OperationError } from '@heddle/core';
 import type { ActivationShard } from '@heddle/formats';
 import {
   addSums,
@@ -100,7 +100,7 @@ export async function finish(
       {
         name: 'curve.json',
         mediaType: 'application/json',
-        content: text(JSON.stringify({ points: at.curve })),
+        content: text(canonicalJson({ points: at.curve })),
       },
       { name: 'documents.bin', mediaType: 'application/octet-stream', content: documents },
     ],

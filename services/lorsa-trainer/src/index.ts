@@ -1,5 +1,6 @@
 import type { JobKind } from '@heddle/actor';
 import type { Service } from '@heddle/ports';
+import { evaluatePart } from './evaluate/handlers.ts';
 import { checkpointPart } from './handlers.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import type { LorsaDeps, LorsaPart } from './part.ts';
@@ -9,7 +10,11 @@ export { LORSA_METRICS } from './metrics.ts';
 export type { LorsaDeps } from './part.ts';
 
 /** Each subject's handlers and job kinds, one line each. */
-const PARTS: readonly ((deps: LorsaDeps) => LorsaPart)[] = [trainPart, checkpointPart];
+const PARTS: readonly ((deps: LorsaDeps) => LorsaPart)[] = [
+  trainPart,
+  evaluatePart,
+  checkpointPart,
+];
 
 /** Trains Lorsa layers, runs them, and looks at them. */
 export async function createService(deps: LorsaDeps): Promise<Service<JobKind>> {

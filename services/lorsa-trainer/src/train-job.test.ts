@@ -6,14 +6,16 @@ import { OrtEngine } from '@heddle/adapters/ort';
 import { OperationError, Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
 import { decodeTrainingState } from '@heddle/interp/lorsa';
-import { type BlobDigest, decodeOutcome } from '@heddle/ports';
+import { type BlobDigest, decodeOutcome, type JobOutcome } from '@heddle/ports';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
 import { apply } from './apply/apply.ts';
 import { openCheckpoint } from './checkpoint-files.ts';
+import type { CurvePoint } from './curve.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
 import { trainKind } from './train-job.ts';
 import { asJson, type TrainRequest } from './train-request.ts';
+import { documentHashes } from './trained-documents.ts';
 import { type RequestChanges, trainRequest } from './training-fixture.ts';
 
 let engine: OrtEngine;
@@ -57,8 +59,10 @@ class World {
   readonly activations = dense.activations(this.blobs, 9);
   saved: Snapshot | undefined;
   saves = 0;
+  private readonly groupBytes: number;
 
-  constructor() {
+  constructor(groupBytes = 2 ** 20) {
+    this.groupBytes = groupBytes;
     this.metrics.register(LORSA_METRICS);
   }
 
@@ -90,6 +94,7 @@ class World {
       activations: this.activations,
       metrics: this.metrics,
       versions: { heddle: 'test' },
+      groupBytes: this.groupBytes,
       host: async () => host,
       sizes: async () => host,
     });
@@ -110,6 +115,9 @@ class World {
 const weightsDigest = (outcome: { artifacts: readonly { name: string; digest: string }[] }) =>
   outcome.artifacts.find(({ name }) => name === 'checkpoint.safetensors')?.digest;
 
+const artifact = (outcome: JobOutcome, wanted: string) =>
+  outcome.artifacts.find(({ name }) => name === wanted)?.digest;
+
 test('the loss falls, and the layer explains most of the dense one’s variance on held-out text', async () => {
   const world = new World();
   const { outcome, output } = await world.run(request({ steps: 240 }));
@@ -126,19 +134,129 @@ test('the loss falls, and the layer explains most of the dense one’s variance 
   assert.equal(world.metrics.value('lorsa_trainer_tokens_total'), 240 * 8 * 23);
 });
 
-test('killed at any step and resumed, the checkpoint is the same to the byte', async () => {
-  const whole = await new World().run(request());
-  for (const stopAt of [1, 20, 37]) {
-    const world = new World();
-    await assert.rejects(world.run(request(), stopAt), /killed/);
-    const resumedFrom = world.saved?.cursor ?? -1;
-    assert.ok(resumedFrom <= stopAt + 8 && resumedFrom % 20 === 0);
-    const { outcome } = await world.run(request());
+for (const backend of ['graph', 'sparse']) {
+  test(`killed at any step and resumed, the ${backend} backend's checkpoint is the same to the byte`, async () => {
+    const task = request({}, { backend });
+    const whole = await new World().run(task);
+    assert.equal(whole.outcome.summary['backend'], backend);
+    for (const stopAt of [1, 20, 37]) {
+      const world = new World();
+      await assert.rejects(world.run(task, stopAt), /killed/);
+      const resumedFrom = world.saved?.cursor ?? -1;
+      assert.ok(resumedFrom <= stopAt + 8 && resumedFrom % 20 === 0);
+      const { outcome } = await world.run(task);
+      assert.equal(weightsDigest(outcome), weightsDigest(whole.outcome), `stopped at ${stopAt}`);
+      assert.deepEqual(artifact(outcome, 'curve.json'), artifact(whole.outcome, 'curve.json'));
+      const done = world.metrics.value('lorsa_trainer_steps_total');
+      assert.ok(done <= 60 + 20, `${done} steps for 60 and one kill`);
+    }
+  });
+}
+
+test('text larger than memory is read in groups of shards, and a killed training resumes in the midst of one', async () => {
+  // 72 sequences of 24 tokens of 16 numbers in shards of 9; two shards fit together.
+  const shardBytes = 9 * 24 * 16 * 8;
+  const task = request({ steps: 40, batch: 7 }, { checkpoint_steps: 3 });
+  const whole = await new World(2 * shardBytes).run(task);
+  for (const stopAt of [5, 22]) {
+    const world = new World(2 * shardBytes);
+    await assert.rejects(world.run(task, stopAt), /killed/);
+    const { outcome } = await world.run(task);
     assert.equal(weightsDigest(outcome), weightsDigest(whole.outcome), `stopped at ${stopAt}`);
-    const done = world.metrics.value('lorsa_trainer_steps_total');
-    assert.ok(done <= 60 + 20, `${done} steps for 60 and one kill`);
   }
+  const inOneGroup = await new World().run(task);
+  assert.notEqual(weightsDigest(inOneGroup.outcome), weightsDigest(whole.outcome));
+  const [a, b] = [whole, inOneGroup].map(({ outcome }) => outcome.summary['fvu'] as number);
+  assert.ok(Math.abs((a ?? 0) - (b ?? 1)) < 0.1, `${a}, ${b}`);
 });
+
+test('two trainings of the same layer and text share one pass', async () => {
+  const world = new World();
+  const first = await world.run(request({ steps: 4 }));
+  world.saved = undefined;
+  const second = await world.run(request({ steps: 4, learning_rate: 1e-3 }, { seed: 9 }));
+  assert.equal(world.activations.passes, 1);
+  const job = first.outcome.summary['activations'];
+  assert.equal(second.outcome.summary['activations'], job);
+
+  world.saved = undefined;
+  const { layer, architecture } = request();
+  const named = trainRequest({
+    ...{ model: 'synthetic', layer, architecture: { ...architecture, n_ov_heads: 32 } },
+    optimiser: { steps: 2, batch: 4 },
+    data: { activations: job as string },
+    backend: 'graph',
+  });
+  const third = await world.run(named);
+  assert.equal(world.activations.passes, 1);
+  assert.equal(third.outcome.summary['activations'], job);
+});
+
+test('the result tells what it was trained on, and every reference that its evaluation needs', async () => {
+  const world = new World();
+  const { outcome, output } = await world.run(request({ steps: 4 }));
+  const listed = await world.blobs.read(artifact(outcome, 'documents.bin') as BlobDigest);
+  const hashes = documentHashes(listed);
+  assert.equal(hashes.length, 72, 'the last tenth of 80 prompts is held out');
+  assert.deepEqual(
+    [...hashes],
+    [...new Set(hashes)].sort((a, b) => (a < b ? -1 : 1)),
+  );
+  const { provenance = {} } = output;
+  assert.ok(output.references?.includes(provenance['activations'] as BlobDigest));
+  assert.equal(provenance['backend'], 'graph');
+  assert.equal(outcome.summary['biases_copied'], true);
+  assert.equal(outcome.summary['documents'], 72);
+});
+
+test('the curve has the first step and the last, and no more than two hundred', async () => {
+  const points = async (steps: number) => {
+    const world = new World();
+    const { outcome } = await world.run(request({ steps, batch: 2 }));
+    const bytes = await world.blobs.read(artifact(outcome, 'curve.json') as BlobDigest);
+    return (JSON.parse(new TextDecoder().decode(bytes)) as { points: CurvePoint[] }).points;
+  };
+  const short = await points(5);
+  assert.deepEqual(
+    short.map(({ step, tokens, k }) => [step, tokens, k]),
+    [1, 2, 3, 4, 5].map((step) => [step, step * 2 * 23, 8]),
+  );
+  const long = await points(450);
+  assert.ok(long.length > 100 && long.length <= 200, `${long.length}`);
+  assert.deepEqual([long[0]?.step, long.at(-1)?.step], [1, 450]);
+});
+
+test('K falls as it was asked to, and every figure of a step is told', async () => {
+  const world = new World();
+  const top_k_schedule = { shape: 'linear', from: 16, steps: 20 };
+  const { outcome } = await world.run(request({ steps: 40, top_k_schedule }));
+  const told = world.steps().map(({ figures }) => figures?.['top_k'] ?? 0);
+  assert.ok((told[0] ?? 0) > 8 && told.at(-1) === 8, told.join(' '));
+  assert.ok((outcome.summary['l0'] as number) <= 8);
+  const names = Object.keys(world.steps().at(-1)?.figures ?? {});
+  for (const name of ['loss', 'fvu', 'l0', 'dead_heads', 'dense_heads', 'gradient_norm']) {
+    assert.ok(names.includes(name), name);
+  }
+  assert.equal(world.metrics.value('lorsa_trainer_top_k_heads'), 8);
+});
+
+for (const backend of ['graph', 'sparse']) {
+  test(`signed heads, AuxK and centred pre-activations train with the ${backend} backend`, async () => {
+    const { outcome } = await new World().run(
+      request(
+        { steps: 120, clip_norm: 5 },
+        {
+          backend,
+          architecture: { signed: true, centre_pre_activations: true },
+          auxiliary: { coefficient: 0.03, top_k: 4, dead_tokens: 200 },
+        },
+      ),
+    );
+    const { summary } = outcome;
+    assert.ok((summary['fvu'] as number) < 0.3, `FVU ${summary['fvu']}`);
+    assert.deepEqual([summary['signed'], summary['auxiliary']], [true, 0.03]);
+  });
+}
 
 test('a checkpoint continues no other request', async () => {
   const world = new World();

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
 import type { StartTrainRequest } from '@heddle/ports/proto/lorsa';
+import { chooseBackend } from './backends.ts';
 import { estimateTraining, settingsFor } from './lorsa-settings.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
 import { checkedTrain } from './train-request.ts';
-import { startTrain } from './training-fixture.ts';
+import { startTrain, trainRequest } from './training-fixture.ts';
 
 const EMPTY = startTrain();
 
@@ -83,6 +84,112 @@ test('a K that nobody chose is never more than the heads that somebody did', () 
   const { config } = settingsFor(checkedTrain({ ...EMPTY, architecture: few }), host);
 
   assert.equal(config.topK, 2);
+});
+
+const pythia = {
+  ...{ d_model: 768, d_head: 64, n_heads: 12, n_ctx: 2048, n_layers: 12 },
+  ...{ attnScale: 8, rotary: undefined, qkNormEps: undefined },
+};
+
+test('a preset gives what methods 1.7 lists, and a field that is given is the request’s', () => {
+  const preset = 'paper-pythia-160m';
+  const { config, steps, batch, rate, topK, clipNorm } = settingsFor(
+    trainRequest({ preset }),
+    pythia,
+  );
+  assert.deepEqual(
+    [config.n_ov_heads, config.n_qk_heads, config.d_qk_head, config.topK, config.n_ctx, batch],
+    [6144, 96, 64, 64, 256, 32],
+  );
+  assert.ok(Math.abs(steps * batch * config.n_ctx - 800e6) < batch * config.n_ctx, '800 M tokens');
+  assert.deepEqual([rate.peak, rate.decayShare, rate.endShare, clipNorm], [2e-3, 0.2, 0.01, 0.15]);
+  assert.deepEqual([topK.shape, topK.from, topK.to], ['exponential-ratio', 768, 64]);
+
+  const changed = settingsFor(
+    trainRequest({ preset, architecture: { top_k: 32 }, optimiser: { steps: 1000, clip_norm: 1 } }),
+    pythia,
+  );
+  assert.deepEqual([changed.config.topK, changed.steps, changed.clipNorm], [32, 1000, 1]);
+  const share = (length: number, of: number) => length / of;
+  const [was, is] = [share(rate.warmupSteps, steps), share(changed.rate.warmupSteps, 1000)];
+  assert.ok(Math.abs(was - is) < 1e-3, 'the warm-up keeps its share of a shorter training');
+  assert.ok(changed.topK.steps < 1000);
+});
+
+test('a preset that does not fit the host is refused with its name and the field', () => {
+  const { host } = syntheticLayer(1);
+  const cases = [
+    ['paper-pythia-160m', host, 'optimiser.context'],
+    ['paper-pythia-160m', { ...host, n_ctx: 512 }, 'architecture.d_qk_head'],
+    ['paper-llama-3.1-8b', pythia, 'architecture.d_qk_head'],
+    ['paper-pythia-160m', { ...pythia, n_heads: 9 }, 'architecture.n_qk_heads'],
+  ] as const;
+  for (const [preset, on, field] of cases) {
+    const error = refusal(() => settingsFor(trainRequest({ preset }), on));
+    assert.deepEqual([error.code, error.field], ['invalid_argument', field], error.message);
+    assert.match(error.message, new RegExp(`^preset ${preset}: `));
+  }
+  assert.equal(refusal(() => trainRequest({ preset: 'large' })).field, 'preset');
+});
+
+test('the small preset fits every host', () => {
+  const { host } = syntheticLayer(1);
+  for (const on of [host, pythia, { ...pythia, n_heads: 9, d_model: 576 }]) {
+    const { config } = settingsFor(trainRequest({ preset: 'small' }), on);
+    assert.ok(config.n_ov_heads >= on.d_model && config.n_ov_heads % on.n_heads === 0);
+  }
+});
+
+test('K starts and falls as asked, and a schedule that cannot be is refused by field', () => {
+  const settled = (top_k_schedule: object, steps = 100) =>
+    settingsFor(
+      trainRequest({
+        architecture: { n_ov_heads: 768, top_k: 64 },
+        optimiser: { steps, top_k_schedule: { shape: '', from: 0, steps: 0, ...top_k_schedule } },
+      }),
+      pythia,
+    ).topK;
+  assert.deepEqual(settled({ shape: 'cosine', from: 512, steps: 30 }), {
+    ...{ shape: 'cosine', from: 512, to: 64, steps: 30 },
+  });
+  assert.deepEqual(settled({ shape: 'sqrt' }), { shape: 'sqrt', from: 256, to: 64, steps: 10 });
+  assert.equal(settled({ from: 128 }).shape, 'linear');
+  assert.equal(settled({}).shape, 'constant');
+  for (const [schedule, field] of [
+    [{ shape: 'linear', from: 32 }, 'from'],
+    [{ shape: 'linear', from: 769 }, 'from'],
+    [{ shape: 'linear', steps: 101 }, 'steps'],
+  ] as const) {
+    assert.equal(refusal(() => settled(schedule)).field, `optimiser.top_k_schedule.${field}`);
+  }
+  assert.equal(refusal(() => settled({ shape: 'stairs' })).field, 'optimiser.top_k_schedule.shape');
+});
+
+test('more positions than the host has are refused, and a default bends to the host', () => {
+  const { host } = syntheticLayer(1);
+  const error = refusal(() => settingsFor(trainRequest({ optimiser: { context: 33 } }), host));
+  assert.equal(error.field, 'optimiser.context');
+  assert.equal(settingsFor(trainRequest(), host).context, 32);
+});
+
+test('sparse is the default on a CPU where its memory suffices; demanded where it does not, it is refused', async () => {
+  const settings = settingsFor(trainRequest({ preset: 'small' }), pythia);
+  const on = (fits: boolean) => async () => ({
+    estimate: () => ({ bytes: fits ? 5 : 5e9, limitBytes: 2 ** 32, fits }),
+  });
+  const choose = (asked: '' | 'graph' | 'sparse', fits: boolean, provider: 'cpu' | 'cuda') =>
+    chooseBackend(on(fits), asked, { settings, provider });
+  assert.deepEqual(await choose('', true, 'cpu'), { backend: 'sparse', reason: '' });
+  assert.equal((await choose('', true, 'cuda')).backend, 'graph');
+  assert.equal((await choose('graph', true, 'cpu')).backend, 'graph');
+  const fallen = await choose('', false, 'cpu');
+  assert.equal(fallen.backend, 'graph');
+  assert.match(fallen.reason, /5000000000 bytes/);
+  await assert.rejects(choose('sparse', false, 'cpu'), (error: OperationError) => {
+    assert.deepEqual([error.code, error.field], ['resource_exhausted', 'backend']);
+    assert.match(error.message, /5000000000 .*backend graph/);
+    return true;
+  });
 });
 
 test('an estimate grows with steps and heads, and knows a step of the published size', () => {

@@ -24,6 +24,8 @@ export interface TrainDeps {
   readonly sizes: (model: string) => Promise<HostSizes>;
   readonly metrics: Metrics;
   readonly versions: Readonly<Record<string, string>>;
+  /** Bytes of activations in memory together; the limit unless a test says less. */
+  readonly groupBytes?: number;
 }
 
 /** What of a training is known before its activations are. */

@@ -54,7 +54,12 @@ async function setUp(provenance: Record<string, string> = {}, list = true) {
   const artifacts: JobArtifact[] = [];
   for (const [name, content] of files) {
     const put = await blobs.put(content);
-    artifacts.push({ name, digest: put.digest, bytes: put.bytes, mediaType: 'application/octet-stream' });
+    artifacts.push({
+      name,
+      digest: put.digest,
+      bytes: put.bytes,
+      mediaType: 'application/octet-stream',
+    });
   }
   const deps: UnseenDeps = {
     blobs,
