@@ -164,6 +164,28 @@ for (const [name, changes] of VARIANTS) {
   }
 }
 
+test('with AuxK, gradients of both backends are equal to 1e-5', async () => {
+  const auxiliary = { coefficient: 0.5, topK: 8, deadTokens: 200 };
+  const options = optionsFor({}, { reportsWinners: true, auxiliary });
+  const { config } = options;
+  const dead = alive(config);
+  dead.silentTokens.fill(500, 40);
+  const [first, second] = [graphBackend(options), await sparse(options)];
+  const state = startOf(config);
+  const step = stepOf(config, 1, Number.POSITIVE_INFINITY);
+  await Promise.all([first.load(state.tensors), second.load(state.tensors)]);
+  const [graph] = await first.run([step], { dead });
+  const [report] = await second.run([{ ...step, winners: graph?.winners }], { dead });
+  assert.ok(graph && report && graph.auxiliaryLoss > 0);
+  assert.ok(Math.abs(report.auxiliaryLoss / graph.auxiliaryLoss - 1) < 1e-5);
+  const [expected, actual] = [first.tensors(), second.tensors()];
+  for (const feed of Object.keys(state.tensors).filter((n) => n.startsWith('adam_m.'))) {
+    const error = relative(actual[feed] as Tensor<'f32'>, expected[feed] as Tensor<'f32'>);
+    assert.ok(error <= 1e-5, `${feed}: ${error}`);
+  }
+  await second.close();
+});
+
 test('losses of 50 steps agree to 1e-4 when the winners of graph are replayed', async () => {
   const options = optionsFor({}, { reportsWinners: true });
   const { config } = options;

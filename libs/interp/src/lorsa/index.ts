@@ -108,6 +108,7 @@ export type {
   SparseUpdate,
 } from './sparse-kernels.ts';
 export { nextName, stateFeeds } from './state-feeds.ts';
+export { type StepCost, stepCost } from './step-cost.ts';
 export type {
   AuxiliarySettings,
   BackendOptions,
