@@ -66,6 +66,8 @@ export interface Tokenizer {
 export interface RandomAccessFile {
   readonly path: string;
   readonly bytes: number;
+  /** When it was last written, where the store knows: whoever reads it twice sees whether it is the same. */
+  readonly modifiedMs?: number;
   read(offset: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
@@ -75,6 +77,8 @@ export interface ModelFolder {
   readonly path: string;
   /** Names of the files present. */
   readonly files: readonly string[];
+  /** Names of the folders in it, where the store has any; links are none. Each is opened by its own path. */
+  readonly folders?: readonly string[];
   readText(name: string, bytesMax: number): Promise<string>;
   open(name: string): Promise<RandomAccessFile>;
   /** Real folder and file name of a file, for ONNX's external data, which refuses links. */

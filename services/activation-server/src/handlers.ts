@@ -28,7 +28,7 @@ export interface HandlerDeps {
   readonly versions: Readonly<Record<string, string>>;
 }
 
-/** proto in, message out; error in, status out. `StartCacheActivations` is not built and answers UNIMPLEMENTED. */
+/** proto in, message out; error in, status out. Jobs are in `cache/`. */
 export function activationHandlers(deps: HandlerDeps): Handlers<ActivationService> {
   const { registry } = deps;
   return {

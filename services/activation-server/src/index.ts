@@ -1,4 +1,6 @@
+import type { JobKind, JobRuntime } from '@heddle/actor';
 import type {
+  Blobs,
   Clock,
   Engine,
   Hub,
@@ -10,6 +12,10 @@ import type {
   Service,
   Tokenizer,
 } from '@heddle/ports';
+import { cacheHandlers } from './cache/cache-handlers.ts';
+import { cacheKind } from './cache/cache-job.ts';
+import { Corpora } from './cache/corpora.ts';
+import { CACHE_SIZES, type CacheSizes } from './cache/estimate-cache.ts';
 import { activationHandlers } from './handlers.ts';
 import { ACTIVATION_METRICS } from './metrics.ts';
 import { ModelNames } from './model-names.ts';
@@ -25,16 +31,21 @@ export interface ActivationDeps {
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
   /** Names of imported models are the stream `activation.models`. */
   readonly journal: Journal;
+  /** Shards of activations, and the prompts that a request brought. */
+  readonly blobs: Blobs;
+  readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'pin' | 'unpin' | 'resume'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Folder of the bundled model. */
   readonly bundledModel: string;
   readonly versions: Readonly<Record<string, string>>;
+  /** Left out: what `limits.ts` says. */
+  readonly cacheSizes?: CacheSizes;
 }
 
 /** Models and the values inside them, over gRPC: `heddle.activation.v1`. */
-export async function createService(deps: ActivationDeps): Promise<Service<never>> {
+export async function createService(deps: ActivationDeps): Promise<Service<JobKind>> {
   const { hub, store, openTokenizer, bundledModel, clock, metrics, log, engine, versions } = deps;
   metrics.register(ACTIVATION_METRICS);
   const registry = new ModelRegistry({
@@ -50,12 +61,18 @@ export async function createService(deps: ActivationDeps): Promise<Service<never
     },
   });
   const runs = new RunService({ engine, store, metrics, clock });
+  const { blobs, jobs } = deps;
+  const corpora = new Corpora({ hub, blobs });
+  const sizes = deps.cacheSizes ?? CACHE_SIZES;
   return {
     name: 'activation-server',
     handlers: {
-      activation: activationHandlers({ registry, runs, engine, metrics, clock, versions }),
+      activation: {
+        ...activationHandlers({ registry, runs, engine, metrics, clock, versions }),
+        ...cacheHandlers({ registry, corpora, hub, blobs, jobs, metrics }),
+      },
     },
-    jobKinds: [],
+    jobKinds: [cacheKind({ registry, runs, corpora, hub, engine, metrics, versions, sizes })],
     metrics: ACTIVATION_METRICS,
     close: async () => {}, // the engine belongs to whoever started it
   };

@@ -37,3 +37,49 @@ export const PROGRAMS_MAX = 1024;
 export const SOURCE_BYTES_MAX = 4096;
 /** Of the request in a result's provenance; a longer one cannot be reproduced from it, and is left out whole. */
 export const PROVENANCE_REQUEST_BYTES_MAX = 1024 * 1024;
+
+/** Bytes of one corpus: read once to be hashed and indexed, some 10 s a gibibyte, before its job is accepted. */
+export const CORPUS_BYTES_MAX = 4 * 1024 ** 3;
+/** Files of one corpus. */
+export const CORPUS_FILES_MAX = 10_000;
+/** Folders within each other of one corpus; a link never leads further. */
+export const CORPUS_DEPTH_MAX = 8;
+/** Indexes of corpora that are kept, each some hundred kilobytes a gibibyte. */
+export const CORPORA_MAX = 8;
+/** Prompts in a request instead of a corpus, as bytes; what a gRPC message holds. */
+export const CACHE_PROMPTS_BYTES_MAX = 3 * 1024 ** 2;
+
+/** Tokens of a cached sequence unless the request says otherwise. */
+export const CACHE_CONTEXT = 128;
+/** Tokens of a cached sequence at most: the trainer's own bound. */
+export const CACHE_CONTEXT_MAX = 4096;
+/** Hook points of one activation pass: input and output of each layer of a 100-layer model, and some more. */
+export const CACHE_HOOKS_MAX = 256;
+/** Padded tokens of one shard: 256 sequences of 128. A lost shard is this much work done again. */
+export const SHARD_TOKENS_MAX = 32_768;
+/** Sequences of one shard: what one run takes. */
+export const SHARD_SEQUENCES_MAX = PROMPTS_MAX;
+/** Bytes of one shard at one hook: what a reader must hold to look at a sequence. */
+export const SHARD_HOOK_BYTES_MAX = 64 * 1024 ** 2;
+/** Bytes of one shard at all its hooks: what a worker holds while it fills it. */
+export const SHARD_BYTES_MAX = 512 * 1024 ** 2;
+/** Tokens of one task, about: a minute of a small model on one core; workers share a job task by task. */
+export const TASK_TOKENS = 131_072;
+/** Tasks of one side of a corpus; past them tasks grow. */
+export const TASKS_MAX = 128;
+/** Stretches that `tokens_max` is spread over: every one is begun in another place of the corpus. */
+export const STRETCHES_MAX = 256;
+/** Sequences of one such stretch at least. */
+export const STRETCH_SEQUENCES_MIN = 8;
+/** Bytes of text that a token stands for, to estimate by before there are tokens. */
+export const BYTES_PER_TOKEN = 4;
+/** Bytes of one activation pass, and of all that are kept: more than half of the store's default budget of 50 GiB. */
+export const CACHE_BYTES_MAX = 32 * 1024 ** 3;
+/** Blobs of one pass: their names go into one journal event of 512 KiB. */
+export const CACHE_BLOBS_MAX = 6000;
+/** Floating-point operations a second that a time is estimated by: one core of a laptop. */
+export const CACHE_FLOPS = 2e10;
+/** Jobs looked through for the same question. */
+export const CACHE_JOBS_MAX = 1000;
+/** Of tokenizer.json, as its adapter bounds it. */
+export const TOKENIZER_BYTES_MAX = 64 * 1024 ** 2;

@@ -73,4 +73,37 @@ export const ACTIVATION_METRICS: readonly MetricSpec[] = [
     unit: 'bytes',
     help: 'Weights that open sessions hold',
   },
+  {
+    name: 'activation_cache_requests_total',
+    kind: 'counter',
+    unit: 'requests',
+    help: 'Activation passes asked for: begun, answered with one that was asked for before, or refused',
+    labels: { outcome: ['started', 'reused', 'refused'] },
+  },
+  {
+    name: 'activation_cached_tokens_total',
+    kind: 'counter',
+    unit: 'tokens',
+    help: 'Tokens whose activations were written to shards',
+    labels: { family: FAMILIES },
+  },
+  {
+    name: 'activation_cached_shards_total',
+    kind: 'counter',
+    unit: 'shards',
+    help: 'Shards of activations written',
+  },
+  {
+    name: 'activation_cached_bytes_total',
+    kind: 'counter',
+    unit: 'bytes',
+    help: 'Bytes of activations written',
+  },
+  {
+    name: 'activation_cache_shard_seconds',
+    kind: 'histogram',
+    unit: 'seconds',
+    help: 'Time to read, run and write one shard of activations',
+    buckets: [0.5, 2, 5, 10, 30, 60, 300],
+  },
 ];

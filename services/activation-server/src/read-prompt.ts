@@ -1,4 +1,4 @@
-import type { Tokenizer } from '@heddle/ports';
+import type { Init, Tokenizer } from '@heddle/ports';
 import type { Prompt, TokenizeOptions } from '@heddle/ports/proto/common';
 import { TEXT_BYTES_MAX } from './limits.ts';
 import type { ModelReading } from './open-model.ts';
@@ -35,9 +35,10 @@ export function tokensOf(
   return tokens;
 }
 
-function encode(
+/** Text as ids, of any number. Errors: those of `tokensOf` that are about text. */
+export function encode(
   text: string,
-  options: TokenizeOptions | null,
+  options: Init<TokenizeOptions> | null,
   tokenizer: Tokenizer | undefined,
   field: string,
 ): readonly number[] {

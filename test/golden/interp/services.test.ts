@@ -76,6 +76,8 @@ before(async () => {
     store: { config: loadConfig, load: loadModel, program: programOf },
     openTokenizer: async () => undefined,
     journal,
+    blobs,
+    jobs,
     clock,
     log: silentLog,
     metrics,

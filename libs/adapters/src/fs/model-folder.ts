@@ -40,7 +40,8 @@ export function folderHub({ roots }: FolderHubOptions): Hub {
  */
 export async function openModelFolder(folder: string): Promise<ModelFolder> {
   const path = await realFolder(folder);
-  const files = await readdir(path);
+  const entries = await readdir(path, { withFileTypes: true });
+  const files = entries.map(({ name }) => name);
   if (files.length > FOLDER_ENTRIES_MAX) {
     throw invalidArgument(`${path}: ${files.length} entries; a model's folder has fewer`, {
       field: 'model',
@@ -50,6 +51,10 @@ export async function openModelFolder(folder: string): Promise<ModelFolder> {
   return {
     path,
     files: files.sort(),
+    folders: entries
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name)
+      .sort(),
     async readText(name, bytesMax) {
       const file = await openFile(path, name);
       try {
@@ -151,6 +156,7 @@ async function openFile(folder: string, name: string): Promise<RandomAccessFile>
   return {
     path,
     bytes: stat.size,
+    modifiedMs: stat.mtimeMs,
     read: (offset, length) => readFully(handle, path, offset, length),
     close: () => handle.close(),
   };

@@ -19,8 +19,8 @@ export const FILE_DOCUMENTS_MAX = 50_000_000;
 /** Places of a file at which reading can begin: 4096 in 4 GiB are one a mebibyte. */
 export const MARKS_MAX = 4096;
 
-/** Bytes between two such places of a small file: some sixteen thousand tokens. */
-export const MARK_BYTES_MIN = 64 * 1024;
+/** Bytes between two such places of a small file: some hundred tokens. */
+export const MARK_BYTES_MIN = 1024;
 
 /** Uncompressed bytes of a text column in one row group, which is decoded whole. */
 export const ROW_GROUP_BYTES_MAX = 512 * 1024 * 1024;

@@ -1,0 +1,99 @@
+import { resourceExhausted } from '@heddle/core';
+import { estimateForward, planForward } from '@heddle/models';
+import type { LoadedModel } from '@heddle/ports';
+import { BYTES_PER_ELEMENT } from '@heddle/tensor';
+import {
+  CACHE_BLOBS_MAX,
+  CACHE_BYTES_MAX,
+  CACHE_FLOPS,
+  SHARD_BYTES_MAX,
+  SHARD_HOOK_BYTES_MAX,
+  SHARD_TOKENS_MAX,
+  TASK_TOKENS,
+} from '../limits.ts';
+import { type CheckedCache, pointsOf, widthOf } from './cache-request.ts';
+import type { IndexedCorpus } from './corpora.ts';
+import { estimateTokens, planTasks } from './plan-tasks.ts';
+
+type Asked = Pick<CheckedCache, 'hooks' | 'context' | 'tokens_max' | 'dtype'>;
+
+/** How a pass is cut up. A test makes small ones. */
+export interface CacheSizes {
+  /** Padded tokens of a shard. */
+  readonly shardTokens: number;
+  /** Of a task, about. */
+  readonly taskTokens: number;
+}
+
+export const CACHE_SIZES: CacheSizes = { shardTokens: SHARD_TOKENS_MAX, taskTokens: TASK_TOKENS };
+
+interface TokenBytes {
+  /** Of one token at all hooks. */
+  readonly all: number;
+  /** At the widest. */
+  readonly widest: number;
+}
+
+function tokenBytes({ config }: LoadedModel, { hooks, dtype }: Asked): TokenBytes {
+  const widths = pointsOf(config, hooks).map((point) => widthOf(point) * BYTES_PER_ELEMENT[dtype]);
+  return { all: widths.reduce((sum, width) => sum + width, 0), widest: Math.max(...widths) };
+}
+
+/** Padded tokens of one shard: as many as both its blobs and all of it may be, one sequence at least. */
+export function shardTokens(
+  model: LoadedModel,
+  asked: Asked,
+  { shardTokens: sized }: CacheSizes = CACHE_SIZES,
+): number {
+  const { all, widest } = tokenBytes(model, asked);
+  const most = Math.min(
+    sized,
+    Math.floor(SHARD_HOOK_BYTES_MAX / widest),
+    Math.floor(SHARD_BYTES_MAX / all),
+  );
+  return Math.max(asked.context, most);
+}
+
+/** Time on one core, and what a worker holds: one shard, and the blob that is being written. */
+export function estimateCache(
+  model: LoadedModel,
+  asked: Asked,
+  corpus: Pick<IndexedCorpus, 'bytes'>,
+) {
+  const { hooks, context, tokens_max } = asked;
+  const plan = planForward(model, { hooks, pos: context });
+  const { flops, peakBytes } = estimateForward(model, plan, { batch: 1, pos: context });
+  const tokens = estimateTokens(corpus, tokens_max);
+  const { all, widest } = tokenBytes(model, asked);
+  return {
+    seconds: Math.ceil((flops * (tokens / context)) / CACHE_FLOPS),
+    bytes: shardTokens(model, asked) * (all + widest) + peakBytes,
+  };
+}
+
+/** Errors: `resource_exhausted` with the estimate and what would fit. */
+export function checkCacheSize(model: LoadedModel, asked: Asked, corpus: IndexedCorpus): void {
+  const tokens = estimateTokens(corpus, asked.tokens_max);
+  const { all } = tokenBytes(model, asked);
+  const bytes = tokens * all;
+  const advice = 'ask for tokens_max, fewer hooks or ELEMENT_TYPE_F16';
+  if (bytes > CACHE_BYTES_MAX) {
+    const fits = Math.floor(CACHE_BYTES_MAX / all);
+    throw resourceExhausted(
+      `activations of about ${tokens} tokens are ${bytes} bytes; one pass keeps at most ${CACHE_BYTES_MAX}, which ${fits} tokens fill: ${advice}`,
+      {
+        field: 'tokens_max',
+        retryable: false,
+        details: { limit: CACHE_BYTES_MAX, estimate: bytes, tokens: fits },
+      },
+    );
+  }
+  const tasks = planTasks(corpus, asked, TASK_TOKENS).length;
+  const shards = Math.ceil(tokens / shardTokens(model, asked)) + tasks;
+  const blobs = shards * (asked.hooks.length + 1);
+  if (blobs <= CACHE_BLOBS_MAX) return;
+  throw resourceExhausted(
+    `about ${shards} shards of ${asked.hooks.length} hooks are ${blobs} blobs; one pass has at most ${CACHE_BLOBS_MAX}: ${advice}`,
+    { field: 'hooks', retryable: false, details: { limit: CACHE_BLOBS_MAX, estimate: blobs } },
+  );
+}
