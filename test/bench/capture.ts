@@ -29,6 +29,7 @@ const POS = 256;
 const ROUNDS = 11;
 /** Of a round: a pass takes as long as forty of these, so that both see the machine's mood equally often. */
 const PRODUCTS_PER_PASS = 5;
+export const PRODUCT_FLOPS = 2 * 1024 * 768 * 3072;
 const GPT2_SMALL = { n_layer: 12, n_head: 12, n_embd: 768, vocab_size: 50257, n_positions: 1024 };
 
 const ATTENTION = ['q', 'k', 'v', 'z', 'pattern'].map((name) => `blocks.*.attn.hook_${name}`);
@@ -57,7 +58,7 @@ export interface CaptureSamples {
   readonly mib: Readonly<Record<Case, number>>;
 }
 
-interface Timed {
+export interface Timed {
   readonly cpu: number;
   readonly wall: number;
 }
@@ -111,13 +112,13 @@ async function measure(engine: OrtEngine, model: LoadedModel): Promise<CaptureSa
     flops: byCase((i) => passes[i]?.flops ?? Number.NaN),
     productCpuSeconds: products.map(({ cpu }) => cpu),
     productWallSeconds: products.map(({ wall }) => wall),
-    productFlops: 2 * 1024 * 768 * 3072,
+    productFlops: PRODUCT_FLOPS,
     tokens: BATCH * POS,
     mib: byCase((i) => mib[i] ?? 0),
   };
 }
 
-async function timed(run: () => Promise<unknown>): Promise<Timed> {
+export async function timed(run: () => Promise<unknown>): Promise<Timed> {
   const cpu = process.cpuUsage();
   const start = performance.now();
   await run();
@@ -148,8 +149,8 @@ function capture(model: LoadedModel, name: Case): { readonly plan: Plan; readonl
   };
 }
 
-/** The product alone: of its result one element leaves, so that no copy is measured. */
-function productPlan(): Plan {
+/** The product [1024, 768] · [768, 3072] alone: of its result one element leaves, so that no copy is measured. */
+export function productPlan(): Plan {
   const g = new GraphBuilder('product');
   const product = g.matMul(g.input('a', 'f32', [1024, 768]), g.constant(weights()));
   const corner = g.slice(g.slice(product, { axis: 0, end: 1 }), { axis: 1, end: 1 });

@@ -5,11 +5,16 @@
 
 import { CASES, type CaptureSamples, type Case, measureCapture } from './capture.ts';
 import { type Figure, figure, median } from './figure.ts';
+import { type LorsaSamples, measureLorsa, stepFlops, type Width } from './lorsa.ts';
 import { machine } from './machine.ts';
 import { measureTransport, SHARE_OF_TCP_MIN } from './transport.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<Figure[]>>> = {
   capture: async () => captureFigures(await measureCapture()),
+  lorsa: async () => [
+    ...lorsaFigures(await measureLorsa(1)),
+    ...lorsaTwoThreads(await measureLorsa(2, 5)),
+  ],
   transport: async () => {
     const { share_of_tcp, grpc_gb_per_s, tcp_gb_per_s } = await measureTransport();
     return [
@@ -50,6 +55,47 @@ function captureFigures(samples: CaptureSamples): Figure[] {
   );
   const sgemm = productWallSeconds.map((seconds) => productFlops / seconds / 1e9);
   return [...shares, ...charged, ...speeds, figure('sgemm', { unit: 'GFLOP/s', samples: sgemm })];
+}
+
+const LORSA_TARGETS = { graph: 0.55, sparse: 0.38, over: { 4096: 1.8, 16384: 4.5 } } as const;
+
+function lorsaFigures({ product, productFlops, step, kernels }: LorsaSamples): Figure[] {
+  const rate = productFlops / median(product);
+  const narrow: Width = 4096;
+  const share = (name: 'graph' | 'sparse') =>
+    figure(`${name}_share`, {
+      unit: 'share of the sgemm rate',
+      samples: step[name][narrow].map((seconds) => stepFlops(name, narrow) / seconds / rate),
+      target: LORSA_TARGETS[name],
+    });
+  const over = (width: Width) =>
+    figure(`sparse_over_graph_${width}`, {
+      unit: 'times as fast',
+      samples: step.graph[width].map((seconds, i) => seconds / (step.sparse[width][i] ?? 0)),
+      target: LORSA_TARGETS.over[width],
+    });
+  const ms = (name: 'graph' | 'sparse', width: Width) =>
+    figure(`${name}_${width}`, {
+      unit: 'ms a step',
+      samples: step[name][width].map((seconds) => 1000 * seconds),
+    });
+  const parts = [...kernels].map(([name, samples]) =>
+    figure(`kernel_${name}`, { unit: 'ms', samples }),
+  );
+  const sgemm = product.map((seconds) => productFlops / seconds / 1e9);
+  return [
+    ...[share('graph'), share('sparse'), over(4096), over(16384)],
+    ...[ms('graph', 4096), ms('sparse', 4096), ms('graph', 16384), ms('sparse', 16384)],
+    ...parts,
+    figure('sgemm', { unit: 'GFLOP/s', samples: sgemm }),
+  ];
+}
+
+/** The same with two threads in the engine and two in the kernels: reported, without a target. */
+function lorsaTwoThreads(samples: LorsaSamples): Figure[] {
+  return lorsaFigures(samples)
+    .filter(({ name }) => !name.startsWith('kernel_'))
+    .map((of) => ({ ...of, name: `${of.name}_2t`, target: null, meets: null }));
 }
 
 function print(name: string, figures: readonly Figure[]): void {

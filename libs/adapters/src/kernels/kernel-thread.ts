@@ -1,10 +1,10 @@
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { present } from '@heddle/core';
-import { INTEGERS } from './layout.ts';
 import { SPINS_MAX } from './limits.ts';
 import {
   CONTROL,
   type FromLeader,
+  INTEGERS,
   KERNEL_NAMES,
   type Kernel,
   LEAVE,

@@ -2,6 +2,7 @@ import { parameterNames, parameterShape, stateFeeds } from '@heddle/interp/lorsa
 import type { SparseSizes } from '@heddle/ports';
 import { elementCount } from '@heddle/tensor';
 import { ALIGNMENT_BYTES, SUM_NUMBERS, SUM_ROWS } from './limits.ts';
+import { ARGUMENT_BYTES } from './protocol.ts';
 
 export type Kind = 'f32' | 'i32' | 'f64';
 
@@ -22,10 +23,6 @@ export interface Layout {
 const BYTES: Readonly<Record<Kind, number>> = { f32: 4, i32: 4, f64: 8 };
 /** Of one entry of a list of rows: address and factor. */
 const ENTRY_BYTES = 8;
-/** Of a kernel's arguments: 24 integers, 8 floats. */
-export const INTEGERS = 24;
-export const ARGUMENT_BYTES = 4 * (INTEGERS + 8);
-
 export const gradientName = (parameter: string): string => `gradient.${parameter}`;
 export const squaresName = (parameter: string): string => `squares.${parameter}`;
 export const scratchName = (thread: number): string => `scratch.${thread}`;

@@ -28,3 +28,6 @@ export const SPINS_MAX = 2000;
 
 /** How long a closing pool waits for the phase that is running. */
 export const CLOSE_TIMEOUT_MS = 10_000;
+
+/** A closed memory of this size is worth a collection (some tens of milliseconds); smaller ones wait for the next. */
+export const COLLECT_BYTES_MIN = 16 * 2 ** 20;

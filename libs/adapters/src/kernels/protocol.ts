@@ -16,6 +16,10 @@ export type KernelName = (typeof KERNEL_NAMES)[number];
 
 export type Kernel = (from: number, to: number, args: number, scratch: number) => void;
 
+/** Of a kernel's arguments: 24 integers, then 8 floats. */
+export const INTEGERS = 24;
+export const ARGUMENT_BYTES = 4 * (INTEGERS + 8);
+
 /** One kernel over a range of items; the next phase starts when all of them are done. */
 export interface Phase {
   readonly kernel: KernelName;

@@ -15,9 +15,10 @@ import type {
   SparseUpdate,
 } from '@heddle/ports';
 import { bindAxes, type DataByDType, type Tensor, tensor } from '@heddle/tensor';
+import { collectSoon } from './collect-soon.ts';
 import { KernelPool } from './kernel-pool.ts';
 import { gradientName, type Kind, type Layout, ROW_PARAMETERS, squaresName } from './layout.ts';
-import { SUM_ROWS } from './limits.ts';
+import { COLLECT_BYTES_MIN, SUM_ROWS } from './limits.ts';
 import { adamFloats, PhaseBook } from './phases.ts';
 import type { Phase } from './protocol.ts';
 
@@ -124,6 +125,7 @@ export class WasmSparseKernels implements SparseKernels {
 
   async close(): Promise<void> {
     await this.pool.close();
+    if (this.options.layout.bytes >= COLLECT_BYTES_MIN) collectSoon();
   }
 
   /** Gradients of rows never reach memory: each head's are made, measured and applied in one go. */
