@@ -1,5 +1,6 @@
 import type { JobKind } from '@heddle/actor';
 import type { Service } from '@heddle/ports';
+import { analysisPart } from './analyse/handlers.ts';
 import { evaluatePart } from './evaluate/handlers.ts';
 import { checkpointPart } from './handlers.ts';
 import { LORSA_METRICS } from './metrics.ts';
@@ -13,6 +14,7 @@ export type { LorsaDeps } from './part.ts';
 const PARTS: readonly ((deps: LorsaDeps) => LorsaPart)[] = [
   trainPart,
   evaluatePart,
+  analysisPart,
   checkpointPart,
 ];
 
