@@ -37,6 +37,7 @@ export function graphBackend<P>(options: BackendOptions<P>): TrainBackend {
   const run: TrainBackend['run'] = async (steps, { dead, signal }) => {
     assert(state, 'a backend steps after it was loaded');
     assert(steps.length > 0, 'no step to run');
+    assert(!steps.some((step) => step.winners), 'the graph chooses its winners itself');
     const aux = auxiliary && mayDie(auxiliary, dead, steps) ? auxiliary : undefined;
     const carried = { ...state, ...(aux ? { [AUX.silent]: silence(dead) } : {}) };
     const reported = [

@@ -14,8 +14,10 @@ import { stateFeeds } from './state-feeds.ts';
 import { randomLorsa, randomRows, tinyLorsaConfig } from './tiny-lorsa.ts';
 import type { AuxiliarySettings, TrainStep } from './train-backend.ts';
 import { buildTrainStep, stepFeeds } from './train-graph.ts';
+import { initialState } from './training-state.ts';
 
 const BATCH = 2;
+const START = { epochRng: new Rng(1).snapshot(), norms: { input: 1, output: 1 } };
 const POS = 37; // two causal blocks of unequal length
 
 const VARIANTS: readonly (readonly [string, Partial<LorsaConfig>])[] = [
@@ -237,4 +239,37 @@ test('AuxK without a dead head changes no bit', async () => {
   const aux = await sparseStep(given, { auxiliary: AUXILIARY, dead: ALIVE });
   assert.deepEqual(aux.after, plain.after);
   assert.equal(aux.report.auxiliaryLoss, 0);
+});
+
+test('a step that fails half way, or whose loss is not finite, has not happened', async () => {
+  const { config, weights, x, y, valid } = makeCase({});
+  const about = { config, tokensMax: BATCH * POS, topKMax: config.topK };
+  let failing = true;
+  const engine: typeof interpretingEngine = {
+    run: (plan, options = {}) =>
+      interpretingEngine.run(plan, {
+        ...options,
+        onStep: async (index, outputs) => {
+          await options.onStep?.(index, outputs);
+          if (failing) throw new Error('the engine died after the first graph');
+        },
+      }),
+  };
+  const kernels = referenceKernels(sparseSizes({ ...about, clips: false }), 'f64');
+  const backend = sparseBackend({ ...about, engine, program: (graph) => graph, kernels });
+  await backend.load(initialState(config, weights, START).tensors);
+  const before = backend.tensors();
+  const step = (target: Tensor) => ({ x, y: target, valid, numbers: numbers(config) }) as never;
+
+  await assert.rejects(backend.run([step(y)], { dead: ALIVE }), /died after/);
+  assert.deepEqual(backend.tensors(), before);
+
+  failing = false;
+  const broken = { ...y, data: y.data.map((v, at) => (at === 100 ? Number.NaN : v)) };
+  const [report] = await backend.run([step(broken)], { dead: ALIVE });
+  assert.ok(Number.isNaN(report!.loss));
+  assert.deepEqual(backend.tensors(), before);
+
+  await backend.run([step(y)], { dead: ALIVE });
+  assert.notDeepEqual(backend.tensors(), before);
 });
