@@ -61,10 +61,15 @@ export async function readHostLayer(
     rotary: positions.kind === 'rotary' ? rotaryOfHost(positions, json) : undefined,
     qkNormEps: config.qkNorm ? config.norm.epsilon : undefined,
     attention: await readAttention(store.openWeights(folder, loaded), loaded, layer),
-    hookIn: `blocks.${layer}.ln1.hook_normalized`,
-    hookOut: `blocks.${layer}.hook_attn_out`,
+    ...layerHooks(layer),
   };
 }
+
+/** Where a layer's attention reads and writes. */
+export const layerHooks = (layer: number): Pick<HostLayer, 'hookIn' | 'hookOut'> => ({
+  hookIn: `blocks.${layer}.ln1.hook_normalized`,
+  hookOut: `blocks.${layer}.hook_attn_out`,
+});
 
 /** Errors: `invalid_argument` for a layer that the host lacks. */
 export function requireLayer({ n_layers }: Pick<HostSizes, 'n_layers'>, layer: number): void {

@@ -3,8 +3,10 @@ import type { Service } from '@heddle/ports';
 import { analysisPart } from './analyse/handlers.ts';
 import { evaluatePart } from './evaluate/handlers.ts';
 import { checkpointPart } from './handlers.ts';
+import { interchangePart } from './interchange/handlers.ts';
 import { LORSA_METRICS } from './metrics.ts';
 import type { LorsaDeps, LorsaPart } from './part.ts';
+import { sweepPart } from './sweep/handlers.ts';
 import { trainPart } from './train-handlers.ts';
 
 export { LORSA_METRICS } from './metrics.ts';
@@ -13,9 +15,11 @@ export type { LorsaDeps } from './part.ts';
 /** Each subject's handlers and job kinds, one line each. */
 const PARTS: readonly ((deps: LorsaDeps) => LorsaPart)[] = [
   trainPart,
+  sweepPart,
   evaluatePart,
   analysisPart,
   checkpointPart,
+  interchangePart,
 ];
 
 /** Trains Lorsa layers, runs them, and looks at them. */

@@ -75,3 +75,9 @@ export const APPLY_WORK_MAX = 6e10;
 
 /** A checkpoint file that Apply reads. */
 export const CHECKPOINT_BYTES_MAX = 2 ** 32;
+
+/** Trainings of one sweep: a table that a person can read, and an hour of trainings of a quarter of a minute. */
+export const SWEEP_POINTS_MAX = 256;
+
+/** Sweeps that wait at a time: waiting costs nothing, and no training waits for them. */
+export const SWEEPS_WAITING = 16;

@@ -10,7 +10,10 @@ export interface LorsaDeps extends HostServiceDeps {
   readonly kernels: () => Promise<Kernels>;
   readonly peers: Pick<Clients, 'activation' | 'jobs'>;
   readonly blobs: Blobs;
-  readonly jobs: Pick<JobRuntime, 'submit' | 'result' | 'get' | 'list' | 'wait' | 'cancel'>;
+  readonly jobs: Pick<
+    JobRuntime,
+    'submit' | 'result' | 'get' | 'list' | 'wait' | 'cancel' | 'pause' | 'resume'
+  >;
 }
 
 /** One subject of the service: the methods that it answers and the jobs that it runs. */
