@@ -47,9 +47,9 @@ export const HEAD_CARD = {
       token_ids: [1, 2, 3, 4, 5],
       tokens: [' Mary', ' saw', ' John', '\n', ' Mary'],
       position: 4,
-      activation: 4,
-      quantile: 1,
-      z_pattern: [0.2, -0.6, 4.4, 0, 0],
+      activation: 4.2123456,
+      quantile: 0.98,
+      z_pattern: [0.2107, -0.6319, 4.6336, 0, 0],
       pattern: [0.25, 0.05, 0.7, 0, 0],
     },
     {

@@ -43,7 +43,7 @@ detectors
 
 samples  [token|share of the activation] «query»
 
-  4  strongest, position 4 of 5
+  4.212  strongest, position 4 of 5
     [ Mary|0.05][ saw|-0.15][ John|1.10]⏎« Mary»
     from  ␣John (-2) 1.10 · ␣saw (-3) -0.15 · ␣Mary (-4) 0.05
     looks ␣John (-2) 0.70 · ␣Mary (-4) 0.25 · ␣saw (-3) 0.05

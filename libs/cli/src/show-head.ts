@@ -6,15 +6,8 @@ import type {
   WeightedToken,
 } from '@heddle/ports/proto/lorsa';
 import { showNumber, table } from './show.ts';
-import { sampleLines } from './show-sample.ts';
-import { columnsOf, cutTo, MARKS, type Painter, SHADES, tokenAlone } from './show-tokens.ts';
-
-/** What a card is printed on. */
-export interface Paper {
-  /** Columns that a line may take. */
-  readonly columns: number;
-  readonly painter: Painter;
-}
+import { type Paper, sampleLines } from './show-sample.ts';
+import { columnsOf, cutTo, MARKS, SHADES, tokenAlone } from './show-tokens.ts';
 
 /** Where stdout is no terminal: lines that a mail or a report can take. */
 const COLUMNS_ELSEWHERE = 100;
@@ -101,6 +94,7 @@ export function headCard(card: DescribeHeadResponse, paper: Paper): string {
   const { summary, rule, samples } = card;
   if (!summary) return 'the server sent an empty card';
   const { columns, painter } = paper;
+  const { activation_max: strongest } = summary;
   const parts = [
     titleLines(summary, paper),
     detectorLines(summary, paper),
@@ -115,7 +109,7 @@ export function headCard(card: DescribeHeadResponse, paper: Paper): string {
         : 'shaded by share of the activation, query underlined';
     parts.push([
       `${painter.strong('samples')}  ${painter.faint(legend)}`,
-      ...samples.flatMap((sample) => ['', ...sampleLines(sample, painter, columns)]),
+      ...samples.flatMap((sample) => ['', ...sampleLines(sample, strongest, paper)]),
     ]);
   }
   return parts.map((lines) => lines.join('\n')).join('\n\n');

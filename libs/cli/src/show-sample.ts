@@ -9,6 +9,13 @@ import {
   tokenAlone,
 } from './show-tokens.ts';
 
+/** What a card is printed on. */
+export interface Paper {
+  /** Columns that a line may take. */
+  readonly columns: number;
+  readonly painter: Painter;
+}
+
 /** Lines that the context of one sample may take. */
 const CONTEXT_LINES = 3;
 /** Tokens kept on each side of one that matters, at first; fewer where the line is narrow. */
@@ -21,14 +28,18 @@ const ATTENTION_MIN = 0.05;
 const GAP = ' … ';
 
 /**
- * One sample as lines: where and how much, the context shaded by the z-pattern (long ones elided around what matters),
+ * One sample as lines: where and how much (`strongest`: the head's largest activation), the context shaded by the z-pattern (long ones elided around what matters),
  * then in numbers from where the activation comes and where the head looks.
  */
-export function sampleLines(sample: HeadSample, painter: Painter, columns: number): string[] {
-  const { position, activation, quantile, tokens } = sample;
+export function sampleLines(
+  sample: HeadSample,
+  strongest: number,
+  { painter, columns }: Paper,
+): string[] {
+  const { position, activation, tokens } = sample;
   const indent = '    ';
   const place = `position ${position} of ${tokens.length}`;
-  const head = `${painter.strong(showNumber(activation))}  ${painter.faint(`${rank(quantile)}, ${place}`)}`;
+  const head = `${painter.strong(showNumber(activation))}  ${painter.faint(`${rank(sample, strongest)}, ${place}`)}`;
   const context = contextLines(sample, painter, columns - indent.length);
   const shares = sample.z_pattern.map(shareOf(sample));
   const room = columns - indent.length - 'looks '.length;
@@ -40,8 +51,8 @@ export function sampleLines(sample: HeadSample, painter: Painter, columns: numbe
 }
 
 /** `strongest`, or which share of the head's activations are smaller. */
-function rank(quantile: number): string {
-  if (quantile >= 1) return 'strongest';
+function rank({ activation, quantile }: HeadSample, strongest: number): string {
+  if (Math.abs(activation) >= Math.abs(strongest)) return 'strongest';
   const percent = 100 * quantile;
   return `stronger than ${percent >= 99 ? percent.toFixed(2) : percent.toFixed(0)} %`;
 }

@@ -1,5 +1,5 @@
 import type { Heddle } from '@heddle/client';
-import { OperationError } from '@heddle/core';
+import { type Json, OperationError } from '@heddle/core';
 import type { Init } from '@heddle/ports';
 import type { StartAnalysisRequest } from '@heddle/ports/proto/lorsa';
 import type { Command } from 'commander';
@@ -50,13 +50,19 @@ async function analyse(invocation: Invocation, run: string, options: AnalyseOpti
     detach: options.detach ?? false,
     start: (heddle, key) => heddle.lorsa.StartAnalysis({ ...request, client_key: key }),
     finish: async (_, { summary, provenance }) => {
-      const rows = Object.entries(summary).flatMap(([name, value]) =>
-        typeof value === 'object' ? [] : [[name, showNumber(value)] as const],
-      );
+      const rows = Object.entries(summary).map(([name, value]) => [name, inWords(value)] as const);
       const next = `heddle lorsa heads ${run}`;
       return { document: { summary, provenance }, text: `${facts(rows)}\nsee: ${next}` };
     },
   });
+}
+
+/** `induction 3, sink 1` for a figure by name; - for none. */
+function inWords(value: Json): string {
+  if (typeof value !== 'object' || value === null) return value === '' ? '-' : showNumber(value);
+  const parts = Object.entries(value).filter(([, each]) => each !== 0);
+  const words = parts.map(([name, each]) => `${name.replaceAll('_', ' ')} ${showNumber(each)}`);
+  return words.length === 0 ? '-' : words.join(', ');
 }
 
 /**
