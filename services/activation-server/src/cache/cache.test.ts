@@ -10,7 +10,7 @@ import { DirectoryBlobs } from '@heddle/adapters/fs';
 import { folderHub, loadConfig, loadModel, programOf } from '@heddle/adapters/hub';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { openSqlite } from '@heddle/adapters/sqlite';
-import { OperationError, Rng } from '@heddle/core';
+import { Rng } from '@heddle/core';
 import {
   type ActivationManifest,
   decodeHookShard,
@@ -161,15 +161,6 @@ async function finished({ jobs, blobs }: World, id: string): Promise<Pass> {
 
 const pass = async (world: World, changes: Partial<Init<StartCacheActivationsRequest>>) =>
   finished(world, await start(world, changes));
-
-const refuses = (promise: Promise<unknown>, code: string, field: string, words: RegExp) =>
-  assert.rejects(promise, (thrown: unknown) => {
-    const error = OperationError.from(thrown);
-    assert.equal(error.code, code, error.message);
-    assert.equal(error.field, field, error.message);
-    assert.match(error.message, words);
-    return true;
-  });
 
 /** Paragraphs of letters, as many and as long as the seed says. */
 function paragraphs(count: number, seed = 1): readonly string[] {
@@ -488,51 +479,6 @@ test('files of one document are held out as files', async () => {
   assert.deepEqual([manifest.train.documents, manifest.held_out.documents], [11, 1]);
   const { manifest: one } = await pass(world, { prompts: [{ id: '', text: 'only one' }] });
   assert.equal(one.held_out.sequences, 0, 'what needs both sides says so itself');
-});
-
-test('what cannot be cached is refused at once, with the field and what to do', async () => {
-  const world = await open('refused');
-  const corpus = await textFile('refused.txt', 5);
-  const refused = (
-    changes: Partial<Init<StartCacheActivationsRequest>>,
-    code: string,
-    field: string,
-    words: RegExp,
-  ) => refuses(start(world, changes), code, field, words);
-  const invalid = 'invalid_argument';
-  await refused({}, invalid, 'corpus', /corpus or prompts/);
-  await refused({ corpus, prompts: [{ id: '', text: 'a' }] }, invalid, 'corpus', /not both/);
-  await refused(
-    { corpus, hooks: ['blocks.0.attn.hook_pattern'] },
-    invalid,
-    'hooks',
-    /single tokens/,
-  );
-  await refused({ corpus, hooks: ['blocks.9.hook_attn_out'] }, invalid, 'hooks[0]', /blocks\.9/);
-  await refused({ corpus, hooks: [] }, invalid, 'hooks', /0 hook points/);
-  await refused({ corpus, context: 65 }, invalid, 'context', /2 to 64/);
-  await refused({ corpus, tokens_max: 3 }, invalid, 'tokens_max', /less than one sequence/);
-  await refused({ corpus, dtype: 'ELEMENT_TYPE_I64' }, invalid, 'dtype', /F32 or/);
-  await refused(
-    { corpus: join(folder.path, 'none.txt') },
-    'not_found',
-    'corpus',
-    /no such file or folder/,
-  );
-  await refused({ corpus: '/etc/hostname' }, 'permission_denied', 'corpus', /outside/);
-  await refused({ corpus: await file('empty.txt', ' \n\n') }, invalid, 'corpus', /no text in it/);
-  const latin = await file('latin.txt', Uint8Array.of(0x61, 0xe9, 0x61));
-  await refused({ corpus: latin }, invalid, 'corpus', /latin\.txt: byte 1 is no UTF-8/);
-  const json = await file('bad/x.jsonl', '{"text":"a"}\n{"body":1}');
-  await refused({ corpus: json }, invalid, 'corpus', /x\.jsonl line 2/);
-  const table = await file('bad/x.parquet', 'no table');
-  await refused({ corpus: table }, invalid, 'corpus', /x\.parquet: its footer/);
-  await mkdir(join(folder.path, 'nothing'));
-  await refused({ corpus: join(folder.path, 'nothing') }, invalid, 'corpus', /ends in \.txt/);
-  await refused({ prompts: [{ id: '' }] }, invalid, 'prompts[0]', /neither text nor tokens/);
-  const huge = 'x'.repeat(3 * 2 ** 20);
-  await refused({ prompts: [{ id: '', text: huge }] }, invalid, 'prompts', /into a file/);
-  assert.equal((await world.jobs.list()).jobs.length, 0);
 });
 
 test('a token that the model lacks fails the job with file and line, and the next asking is a new job', async () => {

@@ -76,11 +76,10 @@ export function checkCacheSize(model: LoadedModel, asked: Asked, corpus: Indexed
   const tokens = estimateTokens(corpus, asked.tokens_max);
   const { all } = tokenBytes(model, asked);
   const bytes = tokens * all;
-  const advice = 'ask for tokens_max, fewer hooks or ELEMENT_TYPE_F16';
   if (bytes > CACHE_BYTES_MAX) {
     const fits = Math.floor(CACHE_BYTES_MAX / all);
     throw resourceExhausted(
-      `activations of about ${tokens} tokens are ${bytes} bytes; one pass keeps at most ${CACHE_BYTES_MAX}, which ${fits} tokens fill: ${advice}`,
+      `activations of about ${tokens} tokens are ${bytes} bytes; one pass keeps at most ${CACHE_BYTES_MAX}, which ${fits} tokens fill: ask for tokens_max, fewer hooks or ELEMENT_TYPE_F16`,
       {
         field: 'tokens_max',
         retryable: false,
@@ -89,11 +88,17 @@ export function checkCacheSize(model: LoadedModel, asked: Asked, corpus: Indexed
     );
   }
   const tasks = planTasks(corpus, asked, TASK_TOKENS).length;
-  const shards = Math.ceil(tokens / shardTokens(model, asked)) + tasks;
+  const each = shardTokens(model, asked);
+  const shards = Math.ceil(tokens / each) + tasks;
   const blobs = shards * (asked.hooks.length + 1);
   if (blobs <= CACHE_BLOBS_MAX) return;
+  const fits = each * Math.max(1, Math.floor(CACHE_BLOBS_MAX / (asked.hooks.length + 1)) - tasks);
   throw resourceExhausted(
-    `about ${shards} shards of ${asked.hooks.length} hooks are ${blobs} blobs; one pass has at most ${CACHE_BLOBS_MAX}: ${advice}`,
-    { field: 'hooks', retryable: false, details: { limit: CACHE_BLOBS_MAX, estimate: blobs } },
+    `about ${shards} shards of ${asked.hooks.length} hooks are ${blobs} blobs; one pass has at most ${CACHE_BLOBS_MAX}: ask for tokens_max ${fits} or fewer hooks`,
+    {
+      field: 'hooks',
+      retryable: false,
+      details: { limit: CACHE_BLOBS_MAX, estimate: blobs, tokens: fits },
+    },
   );
 }
