@@ -2,11 +2,13 @@ import type { Command } from 'commander';
 import type { Invocation } from '../../invocation.ts';
 import { addAnalyse } from './analyse.ts';
 import { addApply } from './apply.ts';
+import { addBaseline } from './baseline.ts';
+import { addEval } from './eval.ts';
 import { addHeads } from './heads.ts';
 import { addShow } from './show.ts';
 import { addTrain } from './train.ts';
 
-const COMMANDS = [addTrain, addApply, addAnalyse, addHeads, addShow];
+const COMMANDS = [addTrain, addEval, addBaseline, addApply, addAnalyse, addHeads, addShow];
 
 export function addLorsa(program: Command, invocation: Invocation): void {
   const lorsa = program.command('lorsa').description('low-rank sparse attention: train, apply');
