@@ -118,6 +118,7 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
     },
     lorsa: {
       StartTrain: start,
+      StartSweep: start,
       StartAnalysis: start,
       ListHeads: async () => ({ heads: [HEAD_CARD.summary] }),
       DescribeHead: async () => HEAD_CARD,

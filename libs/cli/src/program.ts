@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addActivations } from './commands/activations.ts';
 import { addGc } from './commands/gc.ts';
 import { addJob } from './commands/job.ts';
 import { addLorsa } from './commands/lorsa/index.ts';
@@ -19,6 +20,7 @@ const COMMANDS = [
   addModel,
   addTokens,
   addRun,
+  addActivations,
   addJob,
   addGc,
   addLorsa,

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { invalidArgument } from '@heddle/core';
 import { readJsonl } from '@heddle/formats';
@@ -8,18 +9,21 @@ import { readText } from './files.ts';
 import { promptFrom } from './prompts.ts';
 
 /** Text that travels with the request; more stays in its file, which the server reads. */
-const INLINE_CHARACTERS_MAX = 1_000_000;
+const INLINE_BYTES_MAX = 1_000_000;
 
-/** `--corpus F`: jsonl lines of prompts, or plain text whose paragraphs are prompts. */
+/**
+ * `--corpus PATH`: a folder, a parquet file or a large text stays where it is; the prompts of a small one, jsonl lines or
+ * paragraphs, travel with the request.
+ */
 export async function readTrainingText(
   invocation: Invocation,
   path: string,
 ): Promise<Init<TrainingData>> {
-  const text = await readText(invocation, path, 'corpus');
-  if (text.trim() === '') throw invalidArgument(`${path} is empty`, { field: 'corpus' });
-  if (text.length > INLINE_CHARACTERS_MAX && path !== '-') {
+  if (path !== '-' && staysInPlace(resolve(invocation.io.workingDirectory, path))) {
     return { corpus: resolve(invocation.io.workingDirectory, path) };
   }
+  const text = await readText(invocation, path, 'corpus');
+  if (text.trim() === '') throw invalidArgument(`${path} is empty`, { field: 'corpus' });
   if (!path.endsWith('.jsonl')) {
     const paragraphs = text.split(/\n\s*\n/).filter((paragraph) => paragraph.trim() !== '');
     return { prompts: paragraphs.map((paragraph) => ({ text: paragraph })) };
@@ -30,4 +34,11 @@ export async function readTrainingText(
     throw invalidArgument(`${path}:${line}: expected {"text"} or {"tokens"}`, { field: 'corpus' });
   });
   return { prompts };
+}
+
+/** Not found is for whoever reads it to say. */
+function staysInPlace(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return false;
+  return found.isDirectory() || path.endsWith('.parquet') || found.size > INLINE_BYTES_MAX;
 }

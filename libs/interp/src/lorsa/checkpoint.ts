@@ -124,8 +124,14 @@ function checkRotaryTables(
   }
 }
 
-/** The format's tables `rotary_cos` and `rotary_sin` `[pos, d_head]`, from angles in double; none without rotary. */
-export function rotaryTensors(config: LorsaConfig): Record<string, Tensor<'f32'>> {
+/** The tables `rotary_cos` and `rotary_sin` `[pos, d_head]` that a config asks for, from angles in double; none without rotary. */
+export function rotaryTablesOf(json: LorsaConfigJson): Readonly<Record<string, Tensor<'f32'>>> {
+  return rotaryTensors({ rotary: rotaryOf(json), n_ctx: json.n_ctx });
+}
+
+function rotaryTensors(
+  config: Pick<LorsaConfig, 'rotary' | 'n_ctx'>,
+): Record<string, Tensor<'f32'>> {
   if (!config.rotary) return {};
   const { cos, sin } = rotaryTable(config.rotary, config.n_ctx);
   const shape = [config.n_ctx, config.rotary.dim];

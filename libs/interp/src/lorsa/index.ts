@@ -20,7 +20,7 @@ export {
   layerToCheckpoint,
   type Normalisation,
   ownCheckpoint,
-  rotaryTensors,
+  rotaryTablesOf,
 } from './checkpoint.ts';
 export {
   type LorsaEncoding,

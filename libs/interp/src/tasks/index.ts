@@ -13,6 +13,8 @@ export {
 export { CATEGORIES, GIFTS, NAMES, PLACES, POOL, THINGS } from './lexicon.ts';
 export { categoryList } from './lists.ts';
 export { MersenneTwister } from './mersenne-twister.ts';
+export { ORDINAL_LISTS, type OrdinalList } from './ordinal-lists.ts';
 export { PERIOD_MIN, repeatedSequence } from './repeats.ts';
+export { SPLIT_WORDS } from './split-words.ts';
 export { succession } from './successions.ts';
 export { GUESS_WEIGHT, type Piece, type Text, wholeText } from './text.ts';

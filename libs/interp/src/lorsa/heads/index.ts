@@ -6,6 +6,8 @@ export {
   encodedAnalysis,
   headSequences,
 } from './analysis-graph.ts';
+export { type ArithmeticFit, arithmeticFit, type SumCell } from './detectors/arithmetic.ts';
+export { DETECTORS, type HeadScore, ProbeTally } from './detectors/probe-tally.ts';
 export { bucketRange, DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
 export { referenceSequence } from './head-sequence.reference.ts';
 export {
@@ -36,6 +38,18 @@ export {
   type OriginalShares,
   QUOTED_FIGURES,
 } from './original-heads.ts';
+export { drawProbes, probeTexts } from './probes/draw-probes.ts';
+export {
+  DETECTOR_NAMES,
+  type DetectorName,
+  type NotApplicable,
+  type Probe,
+  type ProbeSequence,
+  type ProbeTarget,
+  type ProbeText,
+  type ProbeVocabulary,
+} from './probes/probe.ts';
+export { shuffledProbe } from './probes/shuffled-probe.ts';
 export type { TokenWeight } from './token-counts.ts';
 export {
   buildTokenTops,
