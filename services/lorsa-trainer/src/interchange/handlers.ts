@@ -1,0 +1,78 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { JobRuntime } from '@heddle/actor';
+import { invalidArgument, type Json, notFound } from '@heddle/core';
+import type { CallContext, Handlers, Init } from '@heddle/ports';
+import type { ExportRequest, ExportResponse, LorsaService } from '@heddle/ports/proto/lorsa';
+import { remoteActivations } from '../activation-source.ts';
+import { type CheckpointSources, checkpointFiles } from '../checkpoint-files.ts';
+import type { LorsaDeps, LorsaPart } from '../part.ts';
+import { checkedData } from '../train-request.ts';
+import { exportFiles } from './export-files.ts';
+import { type ImportRequest, importKind } from './import-job.ts';
+import { EXPORT_CHUNK_BYTES } from './limits.ts';
+
+/** The part that exchanges checkpoints with other tools: StartImport, Export, and `lorsa.import`. */
+export function interchangePart(deps: LorsaDeps): LorsaPart {
+  const { blobs, hub, jobs, peers, engine, versions } = deps;
+  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
+  const sources: CheckpointSources = { blobs, hub, jobResult };
+  return {
+    handlers: interchangeHandlers({ sources, jobs }),
+    jobKinds: [
+      importKind({
+        sources,
+        blobs,
+        engine,
+        versions,
+        activations: remoteActivations(peers),
+        host: async (model) => {
+          const { model: info } = await peers.activation.DescribeModel({ model });
+          if (!info) throw notFound(`no model ${model}`, { field: 'model' });
+          return { d_model: info.d_model, digest: info.digest };
+        },
+        breathe: () => nextTurn(),
+      }),
+    ],
+  };
+}
+
+export interface InterchangeHandlerDeps {
+  readonly sources: CheckpointSources;
+  readonly jobs: Pick<JobRuntime, 'submit'>;
+}
+
+/** What can be refused is refused before a job exists. */
+export function interchangeHandlers(
+  deps: InterchangeHandlerDeps,
+): Pick<Handlers<LorsaService>, 'StartImport' | 'Export'> {
+  return {
+    async StartImport({ checkpoint, model, data, client_key: key }) {
+      const asked: ImportRequest = { checkpoint, model, data: checkedData(data) };
+      if (asked.data.activations !== '') {
+        throw invalidArgument('an import is checked on text, not on cached activations', {
+          field: 'data.activations',
+        });
+      }
+      await checkpointFiles(deps.sources, checkpoint); // missing, pickled or no safetensors: said now
+      const { id } = await deps.jobs.submit('lorsa.import', asked as unknown as Json, { key });
+      return { job: { id } };
+    },
+
+    Export: (request, call) => exported(deps, request, call),
+  };
+}
+
+async function* exported(
+  { sources }: InterchangeHandlerDeps,
+  { checkpoint, fold }: ExportRequest,
+  call: CallContext,
+): AsyncGenerator<Init<ExportResponse>> {
+  const files = await checkpointFiles(sources, checkpoint);
+  for (const { name, content } of exportFiles(files, fold)) {
+    yield { file: { name, bytes: content.length } };
+    for (let at = 0; at < content.length; at += EXPORT_CHUNK_BYTES) {
+      call.signal.throwIfAborted();
+      yield { chunk: content.subarray(at, at + EXPORT_CHUNK_BYTES) };
+    }
+  }
+}

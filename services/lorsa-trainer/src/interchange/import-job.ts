@@ -1,0 +1,224 @@
+import {
+  type JobKind,
+  outcomeWithFiles,
+  type Task,
+  type TaskContext,
+  type TaskOutput,
+} from '@heddle/actor';
+import { invalidArgument, type Json } from '@heddle/core';
+import {
+  type LorsaConfigJson,
+  readLorsaCheckpoint,
+  readSafetensors,
+  writeLorsaConfigJson,
+  writeSafetensors,
+} from '@heddle/formats';
+import { type LorsaLayer, layerFromCheckpoint } from '@heddle/interp/lorsa';
+import { type Engine, engineVersions } from '@heddle/ports';
+import { type Tensor, widenBf16, widenF16 } from '@heddle/tensor';
+import {
+  type CheckpointFiles,
+  type CheckpointSources,
+  checkpointFiles,
+  fileProvenance,
+  ownMetadata,
+} from '../checkpoint-files.ts';
+import { digestOfTensors } from '../programs.ts';
+import type { DataRequest } from '../train-request.ts';
+import {
+  type CompletedCheckpoint,
+  completed,
+  type Decision,
+  NORM_PREFIX,
+} from './complete-checkpoint.ts';
+import { type HostSample, hostSample, type SampleDeps } from './host-sample.ts';
+import {
+  type Check,
+  checkReadings,
+  checkTokens,
+  choose,
+  type Fit,
+  type Reading,
+  showFits,
+} from './self-check.ts';
+
+/** An import as it was asked for, in JSON. */
+export type ImportRequest = {
+  readonly checkpoint: string;
+  /** Empty: the one that the file names, else the default model. */
+  readonly model: string;
+  readonly data: DataRequest;
+};
+
+/** A host, as far as an import must know it. */
+export interface ImportHost {
+  readonly d_model: number;
+  readonly digest: string;
+}
+
+export interface ImportDeps extends SampleDeps {
+  readonly sources: CheckpointSources;
+  readonly engine: Engine;
+  readonly host: (model: string) => Promise<ImportHost>;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly breathe: () => Promise<void>;
+}
+
+/** The kind `lorsa.import`: reads a published checkpoint, checks it against its host, keeps it as a training's result is kept. */
+export function importKind(deps: ImportDeps): JobKind {
+  return {
+    kind: 'lorsa.import',
+    limits: { concurrency: 1 },
+    split: () => [{ input: null }],
+    run: (task, context) => runImport(deps, task, context),
+  };
+}
+
+async function runImport(deps: ImportDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
+  const request = task.request as unknown as ImportRequest;
+  const files = await checkpointFiles(deps.sources, request.checkpoint);
+  const complete = completed(files);
+  const layer = layerAsFolded(complete, files);
+  // What the file says of itself, without what it says of the file that it was imported from: round trips do not nest.
+  const { origin: _before, ...origin } = fileProvenance(files.weights);
+  const model = request.model || String(origin['model'] ?? '');
+  const host = await deps.host(model);
+  if (host.d_model !== layer.config.d_model) {
+    throw invalidArgument(
+      `the checkpoint's d_model is ${layer.config.d_model}, that of ${model || 'the default model'} is ${host.d_model}: name its host with --model`,
+      { field: 'model' },
+    );
+  }
+  const tokens = checkTokens(layer);
+  const sample = await hostSample(deps, context, { model, layer, data: request.data, tokens });
+  const { provider } = await deps.engine.report();
+  // Only ONNX Runtime's CPU kernels compute in double.
+  const engine = provider === 'cpu' ? deps.engine : undefined;
+  const on = { engine, signal: context.signal, breathe: deps.breathe };
+  const declared = declaredReading(complete);
+  const check = await checkReadings(on, layer, declared, sample);
+  const fit = choose(check);
+  return kept(deps, context, { request, model, host, files, complete, origin, sample, check, fit });
+}
+
+/** The layer of the completed file, read strictly, with the units left open. */
+function layerAsFolded(
+  { config, tensors }: CompletedCheckpoint,
+  files: CheckpointFiles,
+): LorsaLayer {
+  const { file } = files.weights.header;
+  const folded = writeLorsaConfigJson({ ...config, norm_activation: 'inference' });
+  const bytes = writeSafetensors(tensors);
+  return layerFromCheckpoint(readLorsaCheckpoint(folded, readSafetensors(file, bytes)));
+}
+
+function declaredReading({ config, tensors }: CompletedCheckpoint): Reading {
+  const norm = (hook: string) => scalarOf(tensors[NORM_PREFIX + hook]);
+  return {
+    normalisation: config.norm_activation,
+    norms: { input: norm(config.hook_point_in), output: norm(config.hook_point_out) },
+  };
+}
+
+/** A norm as stored, whatever its dtype; NaN for what is no number at all. */
+function scalarOf(t: Tensor | undefined): number {
+  if (t?.data.length !== 1) return Number.NaN;
+  if (t.dtype === 'f16') return widenF16(t.data as Uint16Array)[0] ?? Number.NaN;
+  if (t.dtype === 'bf16') return widenBf16(t.data as Uint16Array)[0] ?? Number.NaN;
+  return Number(t.data[0]);
+}
+
+interface Found {
+  readonly request: ImportRequest;
+  readonly model: string;
+  readonly host: ImportHost;
+  readonly files: CheckpointFiles;
+  readonly complete: CompletedCheckpoint;
+  readonly origin: Readonly<Record<string, Json>>;
+  readonly sample: HostSample;
+  readonly check: Check;
+  readonly fit: Fit;
+}
+
+async function kept(deps: ImportDeps, context: TaskContext, found: Found): Promise<TaskOutput> {
+  const { request, model, host, files, complete, origin, sample, check, fit } = found;
+  const config: LorsaConfigJson = { ...complete.config, norm_activation: fit.normalisation };
+  const decisions = [...complete.decisions, ...readingDecisions(check, fit)];
+  const engine = await deps.engine.report();
+  const stored = files.weights.names().map((name) => [name, files.weights.tensor(name)] as const);
+  const provenance: Record<string, Json> = {
+    model,
+    model_digest: host.digest,
+    data_digest: sample.digest,
+    program_digest: digestOfTensors(files.configText, stored),
+    precision: 'fp64',
+    provider: engine.provider,
+    init: 'import',
+    source: request.checkpoint,
+    reading: fit.normalisation,
+    declared: check.declared,
+    fvu: fvuOf(check),
+    decisions: decisions.map(({ text }) => text),
+    origin,
+    versions: { ...deps.versions, ...engineVersions(engine) },
+  };
+  const configText = writeLorsaConfigJson(config);
+  const weights = writeSafetensors(complete.tensors, {
+    version: files.weights.header.metadata.get('version') ?? FORMAT_VERSION,
+    ...ownMetadata(provenance, configText),
+  });
+  const text = (content: string) => new TextEncoder().encode(content);
+  return outcomeWithFiles(context.blobs, {
+    summary: summaryOf(found, decisions),
+    files: [
+      { name: 'checkpoint.safetensors', mediaType: 'application/x-safetensors', content: weights },
+      { name: 'config.json', mediaType: 'application/json', content: text(configText) },
+    ],
+    provenance,
+  });
+}
+
+const FORMAT_VERSION = '2.0.0';
+
+function summaryOf({ model, complete, sample, check, fit, request }: Found, decisions: Decision[]) {
+  const { config } = complete;
+  return {
+    model,
+    layer: Number(/^blocks\.(\d+)\./.exec(config.hook_point_in)?.[1] ?? 0),
+    hook_in: config.hook_point_in,
+    hook_out: config.hook_point_out,
+    heads: Math.floor(config.d_model * config.expansion_factor),
+    qk_heads: config.n_qk_heads,
+    activation: config.act_fn,
+    top_k: config.top_k,
+    normalisation: fit.normalisation,
+    declared: check.declared,
+    fvu: fit.fvu,
+    l0: fit.l0,
+    ...Object.fromEntries(
+      check.fits.map(({ normalisation, fvu }) => [`fvu_${normalisation.replace('-', '_')}`, fvu]),
+    ),
+    tokens: sample.tokens,
+    source: request.checkpoint,
+    decisions: decisions.map(({ text }) => text),
+  };
+}
+
+const fvuOf = ({ fits }: Check): Record<string, Json> =>
+  Object.fromEntries(fits.map(({ normalisation, fvu }) => [normalisation, fvu]));
+
+/** A fit above this leaves more unexplained than any published layer does on its own text. */
+const POOR_FVU = 0.5;
+
+function readingDecisions(check: Check, fit: Fit): Decision[] {
+  const decisions: Decision[] = [];
+  if (fit.normalisation !== check.declared) {
+    const text = `config.json says ${check.declared}; read as ${fit.normalisation}, because it fits the host: ${showFits(check)}`;
+    decisions.push({ what: 'reading', text });
+  }
+  if (fit.fvu > POOR_FVU) {
+    const text = `it fits poorly on this text: ${showFits(check)}`;
+    decisions.push({ what: 'poor-fit', text });
+  }
+  return decisions;
+}
