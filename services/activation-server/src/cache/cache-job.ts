@@ -134,10 +134,10 @@ async function runTask(
       const made = await captureShard({ runs: deps.runs, blobs: context.blobs }, taken, capture);
       const shards = [...progress.shards, made.shard];
       progress = { shards, programs: made.programs, position: last.next };
+      await context.save(snapshot(progress));
       const seconds = (context.clock.monotonic() - startMs) / 1000;
       count(deps, open, made.shard, seconds);
       tell(task, context, progress, made.shard.tokens / seconds);
-      await context.save(snapshot(progress));
       await context.pulse();
     }
   } catch (thrown) {
