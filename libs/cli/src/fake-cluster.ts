@@ -29,6 +29,11 @@ export interface FakeCluster {
 const MODEL = { name: 'bundled', family: 'gpt2', n_layers: 1, weight_bytes: 4096, bundled: true };
 const SUMMARY = {
   fvu: 0.25,
+  points: [
+    { layer: 1, n_ov_heads: 8, top_k: 2, seed: 0, job: 'a', fvu: 0.5, seconds: 1, error: '' },
+  ],
+  trained: 1,
+  failed: 0,
   features: [{ feature: 'f', head: '0.0', rank: 1, singular_values: [2, 0.5] }],
   graphs: [{ prompt: 0, nodes: 2, edges: 1, value: 1, sum: 1, strongest: [] }],
   sources: [{ source: '0.0', position: 1, contribution: 0.5 }],

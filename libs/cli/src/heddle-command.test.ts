@@ -84,13 +84,25 @@ const CASES: readonly Case[] = [
     out: 'c.safetensors',
     job: true,
     wrong: [
-      ['lorsa', 'train'],
       ['lorsa', 'train', '--layer', '-1'],
+      ['lorsa', 'train', '--k-schedule', 'linear:256:0'],
+      ['lorsa', 'train', '--k-schedule', ':256'],
+      ['lorsa', 'train', '--aux', '1/0'],
+      ['lorsa', 'train', '--decay', '2'],
       // On the wire 0 says "not given": it would train with the default instead.
       ['lorsa', 'train', '--layer', '0', '--top-k', '0'],
       ['lorsa', 'train', '--layer', '0', '--steps', '0'],
       ['lorsa', 'train', '--layer', '0', '--lr', '0'],
       ['lorsa'],
+    ],
+  },
+  {
+    argv: ['lorsa', 'sweep', '--layers', '0-3', '--heads', '256,512', '--seeds', '0,1'],
+    job: true,
+    wrong: [
+      ['lorsa', 'sweep', '--top-k', '0,8'],
+      ['lorsa', 'sweep', '--layers', '3-0'],
+      ['lorsa', 'sweep', '--heads', 'many'],
     ],
   },
   {
