@@ -102,6 +102,8 @@ export { sparseBackend, sparseSizes } from './sparse-backend.ts';
 export type {
   RowGradients,
   SparseBatch,
+  SparseChoice,
+  SparseGate,
   SparseKernels,
   SparsePairs,
   SparseSizes,
