@@ -36,7 +36,7 @@ const FORMAT = 'heddle.heads.statistics/1';
 /**
  * *What every head of a layer does over a text*, one sequence at a time, in memory of heads · (samples + reservoir + tokens): no
  * activation is stored. Everything but sums in floating point and over-full token counts is the same for every order and split of the text.
- * Features of an SAE go through it likewise, without sources.
+ * Features of an SAE go through it likewise; they have no attention, and the token before stands for what they read.
  */
 export class HeadStatistics {
   readonly heads: number;
@@ -90,6 +90,7 @@ export class HeadStatistics {
       this.fires.add(head, tokens[position], size);
       if (attention)
         this.addSources(head, position, tokens, zRow(attention, head, position, scratch));
+      else if (position > 0) this.addSource(head, 1, tokens[position - 1], 1);
     });
   }
 
@@ -119,10 +120,13 @@ export class HeadStatistics {
     if (total === 0) return;
     for (let s = 0; s <= position; s++) {
       const share = (sign * zPattern[s]) / total;
-      if (share <= 0) continue;
-      this.distanceSums[head * DISTANCE_BUCKETS + distanceBucket(position - s)] += share;
-      if (share >= SOURCE_SHARE_MIN) this.reads.add(head, tokens[s], share);
+      if (share > 0) this.addSource(head, position - s, tokens[s], share);
     }
+  }
+
+  private addSource(head: number, distance: number, token: number, share: number): void {
+    this.distanceSums[head * DISTANCE_BUCKETS + distanceBucket(distance)] += share;
+    if (share >= SOURCE_SHARE_MIN) this.reads.add(head, token, share);
   }
 
   /** Takes in the statistics of another part of the text. */

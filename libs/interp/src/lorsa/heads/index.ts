@@ -6,9 +6,11 @@ export {
   encodedAnalysis,
   headSequences,
 } from './analysis-graph.ts';
+export { auroc, type MeanInterval, meanInterval } from './auroc.ts';
 export { type ArithmeticFit, arithmeticFit, type SumCell } from './detectors/arithmetic.ts';
 export { DETECTORS, type HeadScore, ProbeTally } from './detectors/probe-tally.ts';
 export { bucketRange, DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
+export { type HeadRule, learnRule, type RuleToken, ruleText } from './head-rule.ts';
 export { referenceSequence } from './head-sequence.reference.ts';
 export {
   displayed,
@@ -50,6 +52,7 @@ export {
   type ProbeVocabulary,
 } from './probes/probe.ts';
 export { shuffledProbe } from './probes/shuffled-probe.ts';
+export { HeldOutText, type RuleScores, ruleHalf, scoreRules } from './rule-scores.ts';
 export type { TokenWeight } from './token-counts.ts';
 export {
   buildTokenTops,
