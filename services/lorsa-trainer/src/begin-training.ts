@@ -15,7 +15,7 @@ import { measuredNorms } from './dataset-norms.ts';
 import { initialWeights } from './initial-weights.ts';
 import { LayerShards } from './layer-shards.ts';
 import { GROUP_BYTES, INITIAL_SAMPLE_ENTRIES, INITIAL_SAMPLE_TOKENS } from './limits.ts';
-import { settingsFor, type TrainSettings } from './lorsa-settings.ts';
+import { forText, settingsFor, type TrainSettings } from './lorsa-settings.ts';
 import { digestOf, programsFor } from './programs.ts';
 import type { TrainRequest } from './train-request.ts';
 import type { Standing, Training, TrainingBase, TrainManifest } from './training.ts';
@@ -27,7 +27,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
   const { deps, context, request, host, engine } = base;
   const cached = await waitForActivations(base);
   const shards = await openShards(base, cached);
-  const settings = settingsFor(atContext(request, shards), host);
+  const settings = settingsOf(base, shards);
   requireSequences(shards);
   const manifest = {
     request: digestOf(canonicalJson(request)),
@@ -107,7 +107,7 @@ export async function takeUp(base: TrainingBase, saved: Snapshot): Promise<Start
   }
   const { digest } = manifest.activations;
   const shards = await LayerShards.open(context.blobs, digest, host);
-  const settings = settingsFor(atContext(request, shards), host);
+  const settings = settingsOf(base, shards);
   const backend = await openBackend(deps, manifest.backend, settings);
   await backend.load(state.tensors);
   const training: Training = {
@@ -153,6 +153,12 @@ async function openShards({ context, host }: TrainingBase, cached: CachedActivat
     `job ${cached.job} cached activations of ${model_digest}; the host is ${host.modelDigest}`,
     { field: 'data.activations' },
   );
+}
+
+function settingsOf({ request, host }: TrainingBase, shards: LayerShards): TrainSettings {
+  const { sequences, valid } = shards.manifest.train;
+  const settings = settingsFor(atContext(request, shards), host);
+  return forText(settings, request, valid / Math.max(1, sequences));
 }
 
 /** Activations that were named bring their length of sequences with them. */

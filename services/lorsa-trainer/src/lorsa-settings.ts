@@ -193,6 +193,22 @@ function scheduleFor(
   return { shape, from: start, to: topK, steps: length };
 }
 
+/**
+ * The same settings once the text is known: sequences that are shorter than the context make a training shorter, and its heads die
+ * sooner. `tokensPerSequence`: mean valid tokens.
+ */
+export function forText(
+  settings: TrainSettings,
+  { auxiliary: { dead_tokens } }: TrainRequest,
+  tokensPerSequence: number,
+): TrainSettings {
+  if (dead_tokens > 0) return settings;
+  const planned = tokensPerSequence * settings.batch * settings.steps;
+  const deadTokens = Math.min(DEAD_TOKENS, Math.ceil(DEAD_SHARE * planned));
+  const { auxiliary } = settings;
+  return { ...settings, deadTokens, auxiliary: auxiliary && { ...auxiliary, deadTokens } };
+}
+
 /** Multiply-adds a second of one busy core: what an estimate of time rests on. */
 const RATE = 3e10;
 

@@ -207,6 +207,8 @@ test('the result tells what it was trained on, and every reference that its eval
   assert.equal(provenance['backend'], 'graph');
   assert.equal(outcome.summary['biases_copied'], true);
   assert.equal(outcome.summary['documents'], 72);
+  // Half of 4 steps of 8 sequences of 23 tokens that count.
+  assert.equal(outcome.summary['dead_after_tokens'], (4 * 8 * 23) / 2);
 });
 
 test('the curve has the first step and the last, and no more than two hundred', async () => {
