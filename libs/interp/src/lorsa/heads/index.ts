@@ -10,6 +10,18 @@ export { auroc, type MeanInterval, meanInterval } from './auroc.ts';
 export { type ArithmeticFit, arithmeticFit, type SumCell } from './detectors/arithmetic.ts';
 export { DETECTORS, type HeadScore, ProbeTally } from './detectors/probe-tally.ts';
 export { bucketRange, DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
+export {
+  type CardSources,
+  type HeadCard,
+  type HeadRoles,
+  headCard,
+  headRoles,
+  type RoleToken,
+  TOKEN_ROLES,
+  TokenIndex,
+  type TokenMatter,
+  type TokenRole,
+} from './head-card.ts';
 export { type HeadRule, learnRule, type RuleToken, ruleText } from './head-rule.ts';
 export { referenceSequence } from './head-sequence.reference.ts';
 export {
