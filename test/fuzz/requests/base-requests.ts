@@ -85,7 +85,12 @@ const OTHERS: Readonly<Record<string, (rng: Rng) => Record<string, unknown>>> = 
     prompt: rng.pick([prompt, { text: 'Mary gave a drink' }]),
     options: { bos: true },
   }),
-  'activation/StartCacheActivations': (rng) => ({ model: rng.pick(MODELS), hooks: ['logits'] }),
+  'activation/StartCacheActivations': (rng) => ({
+    model: rng.pick(MODELS),
+    hooks: ['logits', 'blocks.0.hook_attn_out'],
+    prompts: [prompt, { id: '', tokens: { ids: [2, 3] } }],
+    context: 8,
+  }),
   'jobs/Get': () => job,
   'jobs/List': () => ({ limit: 10, after: '', kinds: ['qk.fit'], states: ['JOB_STATE_RUNNING'] }),
   'jobs/Watch': () => job,
