@@ -33,6 +33,7 @@ export {
   encodeSaeState,
   initialSaeState,
   type SaeManifest,
+  type SaePilot,
   type SaeTrainingState,
   saeWeightsOf,
 } from './training-state.ts';

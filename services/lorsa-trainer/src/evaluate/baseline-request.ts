@@ -6,6 +6,7 @@ import { readHostSizes } from '../host-layer.ts';
 import { settingsFor } from '../lorsa-settings.ts';
 import type { LorsaDeps } from '../part.ts';
 import type { TrainRequest } from '../train-request.ts';
+import { PILOT_SHARE, PILOT_STEPS_MIN, RATE_FACTORS } from './limits.ts';
 import type { SaeSettings } from './sae-steps.ts';
 
 /** A baseline with every number filled in, as its job's journal keeps it: those of the training that it stands beside. */
@@ -26,7 +27,9 @@ export type BaselineRequest = {
   readonly top_k: number;
   readonly steps: number;
   readonly batch: number;
-  readonly learning_rate: number;
+  /** Tried in turn, each for `pilot_steps`; the best of them trains. */
+  readonly learning_rates: readonly number[];
+  readonly pilot_steps: number;
   readonly warmup_steps: number;
   readonly decay_share: number;
   readonly end_share: number;
@@ -91,7 +94,11 @@ export async function baselineRequest(
     top_k: config.topK,
     steps: settings.steps,
     batch: settings.batch,
-    learning_rate: settings.rate.peak,
+    learning_rates: RATE_FACTORS.map((factor) => Math.min(1, factor * settings.rate.peak)),
+    pilot_steps: Math.min(
+      settings.steps,
+      Math.max(PILOT_STEPS_MIN, Math.ceil(PILOT_SHARE * settings.steps)),
+    ),
     warmup_steps: settings.rate.warmupSteps,
     decay_share: settings.rate.decayShare,
     end_share: settings.rate.endShare,
@@ -103,13 +110,14 @@ export async function baselineRequest(
   };
 }
 
+/** The settings of a training at the first rate. */
 export function saeSettings(request: BaselineRequest): SaeSettings {
   return {
     config: { d_model: request.d_model, d_sae: request.d_sae, topK: request.top_k },
     steps: request.steps,
     batch: request.batch,
     rate: {
-      peak: request.learning_rate,
+      peak: request.learning_rates[0] ?? 0,
       warmupSteps: request.warmup_steps,
       decayShare: request.decay_share,
       endShare: request.end_share,

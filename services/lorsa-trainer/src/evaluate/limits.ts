@@ -21,3 +21,15 @@ export const DOWNSTREAM_TOKENS = 2 ** 17;
 
 /** Sequences that a new autoencoder's write-out is scaled on: as many as a first batch, but at most this many tokens. */
 export const SCALE_TOKENS = 4096;
+
+/** Learning rates that a baseline tries, in units of the training's: what suits Lorsa is often too low for an autoencoder. */
+export const RATE_FACTORS: readonly number[] = [1, 3, 10];
+
+/** A rate is tried for this share of the steps … */
+export const PILOT_SHARE = 0.1;
+
+/** … but for so many at least, where the training has them: fewer tell nothing. */
+export const PILOT_STEPS_MIN = 50;
+
+/** Training tokens that a pilot is judged on: FVU is then good to a few percent of itself, and rates differ by more. */
+export const PILOT_TOKENS = 16_384;

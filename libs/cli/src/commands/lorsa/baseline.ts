@@ -1,3 +1,4 @@
+import type { Json } from '@heddle/core';
 import type { Command } from 'commander';
 import { OutputFile } from '../../arguments/files.ts';
 import { parseCount } from '../../arguments/lists.ts';
@@ -33,13 +34,21 @@ async function baseline(invocation: Invocation, run: string, options: BaselineOp
       heddle.lorsa.StartBaseline({ checkpoint: run, seed, client_key }),
     finish: async (heddle, { job, summary, provenance }) => {
       await file?.write(heddle.artifactChunks(job.id, WEIGHTS));
-      const rows = Object.entries(summary).map(
-        ([name, value]) => [name, value === '' ? '-' : showNumber(value)] as const,
-      );
+      const rows = Object.entries(summary).map(([name, value]) => [name, inWords(value)] as const);
       return {
         document: { summary, provenance, ...(file ? { out: file.path } : {}) },
         text: `${facts(rows)}\ncompare: heddle lorsa eval ${run} --baseline`,
       };
     },
   });
+}
+
+/** `0.002: 0.061, 0.006: 0.018` for the rates that were tried with the FVU that each left. */
+function inWords(value: Json): string {
+  if (!Array.isArray(value)) return value === '' ? '-' : showNumber(value);
+  const tried = value as unknown as readonly {
+    readonly rate: number;
+    readonly fvu: number | null;
+  }[];
+  return tried.map(({ rate, fvu }) => `${showNumber(rate)}: ${showNumber(fvu)}`).join(', ');
 }
