@@ -68,8 +68,9 @@ for (const [name, of] of Object.entries<KernelCase>({ ...CASES, ...MORE })) {
 
         same(await fast.gate(gate), await slow.gate(gate));
       }
-      const told = Int32Array.from({ length: of.batch * of.pos * 2 }, () =>
-        rng.below(of.n_ov_heads),
+      const told = Int32Array.from(
+        { length: of.batch * of.pos * 2 },
+        () => rng.below(of.n_ov_heads + 1) - 1, // -1: nobody
       );
       const winners = tensor('i32', [of.batch * of.pos, 2], told);
       if (of.slots < 2) continue;

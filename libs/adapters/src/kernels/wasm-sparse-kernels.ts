@@ -257,7 +257,7 @@ export class WasmSparseKernels implements SparseKernels {
   private copyIndices(list: string, indices: Int32Array): void {
     const { n_ov_heads } = this.sizes.config;
     for (const head of indices) {
-      assert(head >= 0 && head < n_ov_heads, () => `there is no head ${head}`);
+      assert(head >= -1 && head < n_ov_heads, () => `there is no head ${head}`);
     }
     this.view(`${list}.indices`, 'i32', indices.length).set(indices);
   }

@@ -171,7 +171,7 @@ class Runner {
       const outputs = Object.fromEntries(
         step.keep.map((name) => [name, fromOrt(present(results[name], name) as ort.Tensor)]),
       );
-      if (stream) this.stream(index, outputs, alive);
+      if (stream) this.stream(index, outputs, alive, steps[index + 1]?.waits ?? false);
       else kept.push(outputs);
     }
     return kept;
@@ -199,16 +199,22 @@ class Runner {
   }
 
   /** Hands a step's outputs over now; what a later step still reads leaves as a copy, for a transfer detaches it here. */
-  private stream(step: number, outputs: WireOutputs, alive: ReadonlyMap<string, ort.Tensor>): void {
+  private stream(
+    step: number,
+    outputs: WireOutputs,
+    alive: ReadonlyMap<string, ort.Tensor>,
+    awaited: boolean,
+  ): void {
     const leaving = Object.fromEntries(
       Object.entries(outputs).map(([name, value]) => [
         name,
         alive.has(outputKey(step, name)) ? { ...value, data: value.data.slice() as never } : value,
       ]),
     );
-    // A step that keeps nothing is told for progress only, and holds nobody back.
-    if (Object.keys(leaving).length > 0) this.unacknowledged++;
-    this.send({ type: 'step', step, outputs: leaving }, [leaving]);
+    // A step that keeps nothing is told for progress only, and holds nobody back but who waits for it.
+    const counted = awaited || Object.keys(leaving).length > 0;
+    if (counted) this.unacknowledged++;
+    this.send({ type: 'step', step, outputs: leaving, counted }, [leaving]);
   }
 
   private async room(flag: Int32Array, unacknowledgedMax: number): Promise<void> {

@@ -135,7 +135,7 @@ function choose(config: LorsaConfig, of: Ranked, gate: SparseGate): SparseChoice
     const [, slots] = indices.shape;
     return pairsOf(tokens, slots, (t) =>
       Array.from(indices.data.subarray(t * slots, (t + 1) * slots), (head) => {
-        return { head, z: rank(t, head) > 0 ? z(t, head) : 0 };
+        return { head, z: head >= 0 && rank(t, head) > 0 ? z(t, head) : 0 };
       }),
     );
   };
@@ -151,7 +151,7 @@ function pairsOf(
   slots: number,
   row: (token: number) => readonly { readonly head: number; readonly z: number }[],
 ): SparsePairs {
-  const indices = new Int32Array(tokens * slots);
+  const indices = new Int32Array(tokens * slots).fill(-1);
   const values = new Float64Array(tokens * slots);
   for (let t = 0; t < tokens; t++) {
     row(t).forEach(({ head, z }, s) => {

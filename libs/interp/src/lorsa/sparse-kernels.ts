@@ -16,7 +16,7 @@ export interface SparseSizes {
 
 /**
  * The active (token, head) pairs of a step, the same number of slots for each token. A slot with z = 0 is no pair (its
- * index is not read). A token names a head once at most.
+ * index is not read; the gate leaves -1). A token names a head once at most.
  *
  *   indices  i32 `[token, feature]`     values  f32 `[token, feature]`: z
  */

@@ -16,7 +16,7 @@ export function gate(from: i32, to: i32, args: usize, scratch: usize): void {
     const places = <usize>(t * slots) << 2;
     const indices = address(args, 8) + places;
     const z = address(args, 9) + places;
-    memory.fill(indices, 0, <usize>slots << 2);
+    memory.fill(indices, 0xff, <usize>slots << 2); // -1: nobody
     memory.fill(z, 0, <usize>slots << 2);
     const count = gather(t, args, scratch);
     if (count < 0) {
@@ -41,12 +41,16 @@ function preActivation(t: i32, head: i32, args: usize): f32 {
   return load<f32>(read) + load<f32>(address(args, 6) + (<usize>head << 2));
 }
 
-/** z of the heads in `indices` where their rank is positive, else 0: replays another run's choice. Ints as `gate`. */
+/** z of the heads in `indices` (-1: nobody) where their rank is positive, else 0: replays another run's choice. Ints as `gate`. */
 export function replay(from: i32, to: i32, args: usize, scratch: usize): void {
   const slots = int(args, 3);
   for (let place = from * slots; place < to * slots; place++) {
     const at = <usize>place << 2;
     const head = load<i32>(address(args, 8) + at);
+    if (head < 0) {
+      store<f32>(address(args, 9) + at, 0);
+      continue;
+    }
     const z = preActivation(place / slots, head, args);
     const signed = int(args, 4) != 0;
     const rank = (signed ? abs(z) : z) * load<f32>(address(args, 7) + (<usize>head << 2));
