@@ -112,6 +112,7 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
         hooks: [{ name: 'hook_embed', axes: ['pos', 'd_model'], shape: [0, 4], available: true }],
       }),
       Tokenize: async () => ({ tokens: [{ id: 5, text: ' a' }] }),
+      StartCacheActivations: start,
       async *Run({ prompts }, { signal }) {
         while (state.endless && !signal.aborted) await new Promise((r) => setTimeout(r, 5));
         yield { start: { prompts: prompts.map(() => ({ tokens: { ids: [1, 2] } })) } };

@@ -78,6 +78,19 @@ const CASES: readonly Case[] = [
     out: 'result.json',
     wrong: [['job', 'result']],
   },
+  {
+    argv: ['activations', 'cache', '--corpus', 'text.txt', '--layers', '0-2', '--out', 'm.json'],
+    out: 'm.json',
+    job: true,
+    wrong: [
+      ['activations', 'cache', '--layers', '0'],
+      ['activations', 'cache', '--corpus', 'text.txt'],
+      ['activations', 'cache', '--corpus', 'text.txt', '--layers', '0', '--context', '0'],
+      ['activations', 'cache', '--corpus', 'text.txt', '--layers', '0', '--dtype', 'bf16'],
+      ['activations', 'cache', '--corpus', 't', '--layers', '0', '--bos', '--no-special'],
+      ['activations'],
+    ],
+  },
   { argv: ['gc'], wrong: [['gc', 'x']] },
   {
     argv: ['lorsa', 'train', '--layer', '0', '--out', 'c.safetensors'],
