@@ -135,6 +135,7 @@ async function waitForActivations({ deps, context, request, host }: TrainingBase
     const job = await deps.activations.start({ model, hooks, data, context: tokens }, signal);
     return await deps.activations.finished(job, {
       signal,
+      hooks,
       onProgress: ({ done, total, unit }) =>
         context.progress({ done, total, unit, message: 'capturing activations' }),
     });

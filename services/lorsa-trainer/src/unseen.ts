@@ -4,7 +4,7 @@ import { failedPrecondition, invalidArgument, OperationError } from '@heddle/cor
 import type { ActivationShard } from '@heddle/formats';
 import { type BlobDigest, type Blobs, decodeOutcome, type Hub } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
-import { type ActivationSource, remoteActivations } from './activation-source.ts';
+import type { ActivationSource } from './activation-source.ts';
 import { type OpenCheckpoint, openCheckpoint } from './checkpoint-files.ts';
 import { LayerShards } from './layer-shards.ts';
 import type { LorsaDeps } from './part.ts';
@@ -68,12 +68,12 @@ export function unseenDeps({
   blobs,
   hub,
   jobs,
-  peers,
-}: Pick<LorsaDeps, 'blobs' | 'hub' | 'peers'> & {
+  activations,
+}: Pick<LorsaDeps, 'blobs' | 'hub' | 'activations'> & {
   readonly jobs: Pick<JobRuntime, 'result'>;
 }): UnseenDeps {
   const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
-  return { blobs, hub, activations: remoteActivations(peers), jobResult };
+  return { blobs, hub, activations, jobResult };
 }
 
 type Waiting = Pick<TaskContext, 'signal' | 'pulse' | 'progress'>;
@@ -175,6 +175,7 @@ async function textFor(
     const job = await deps.activations.start(question, signal);
     const { digest } = await deps.activations.finished(job, {
       signal,
+      hooks,
       onProgress: ({ done, total, unit }) =>
         context.progress({ done, total, unit, message: 'capturing activations' }),
     });

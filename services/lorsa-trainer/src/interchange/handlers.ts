@@ -3,7 +3,6 @@ import type { JobRuntime } from '@heddle/actor';
 import { invalidArgument, type Json, notFound } from '@heddle/core';
 import type { CallContext, Handlers, Init } from '@heddle/ports';
 import type { ExportRequest, ExportResponse, LorsaService } from '@heddle/ports/proto/lorsa';
-import { remoteActivations } from '../activation-source.ts';
 import { type CheckpointSources, checkpointFiles } from '../checkpoint-files.ts';
 import type { LorsaDeps, LorsaPart } from '../part.ts';
 import { checkedData } from '../train-request.ts';
@@ -13,7 +12,7 @@ import { EXPORT_CHUNK_BYTES } from './limits.ts';
 
 /** The part that exchanges checkpoints with other tools: StartImport, Export, and `lorsa.import`. */
 export function interchangePart(deps: LorsaDeps): LorsaPart {
-  const { blobs, hub, jobs, peers, engine, versions } = deps;
+  const { blobs, hub, jobs, peers, engine, versions, activations } = deps;
   const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
   const sources: CheckpointSources = { blobs, hub, jobResult };
   return {
@@ -24,7 +23,7 @@ export function interchangePart(deps: LorsaDeps): LorsaPart {
         blobs,
         engine,
         versions,
-        activations: remoteActivations(peers),
+        activations,
         host: async (model) => {
           const { model: info } = await peers.activation.DescribeModel({ model });
           if (!info) throw notFound(`no model ${model}`, { field: 'model' });

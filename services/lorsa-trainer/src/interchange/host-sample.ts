@@ -55,7 +55,8 @@ export async function hostSample(
   const pass = await activations.start(question, signal);
   const onProgress = (progress: { done: number; total: number; unit: string }) =>
     context.progress({ ...progress, message: 'running the host on the text of the check' });
-  const { digest } = await activations.finished(pass, { signal, onProgress });
+  const { hooks } = question;
+  const { digest } = await activations.finished(pass, { signal, hooks, onProgress });
   const shards = await LayerShards.open(blobs, digest, layer);
   const sequences: SampleSequence[] = [];
   let count = 0;
