@@ -15,7 +15,7 @@ import {
   type Torn,
   type Up,
   up,
-} from './fixtures/killed-training.ts';
+} from './fixtures/served-training.ts';
 
 const SEED = Number(process.env['HEDDLE_KILL_SEED'] ?? 20261122);
 const RANDOM_KILLS = 16;
