@@ -51,6 +51,8 @@ export const CACHE_PROMPTS_BYTES_MAX = 3 * 1024 ** 2;
 
 /** Tokens of a cached sequence unless the request says otherwise. */
 export const CACHE_CONTEXT = 128;
+/** Tokens of a pass at least: one side of the corpus then has a sequence. */
+export const CACHE_TOKENS_MIN = 32;
 /** Tokens of a cached sequence at most: the trainer's own bound. */
 export const CACHE_CONTEXT_MAX = 4096;
 /** Hook points of one activation pass: input and output of each layer of a 100-layer model, and some more. */

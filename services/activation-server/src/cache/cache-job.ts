@@ -7,7 +7,13 @@ import {
   type TaskOutput,
   type TaskResult,
 } from '@heddle/actor';
-import { dataLoss, failedPrecondition, type Json, resourceExhausted } from '@heddle/core';
+import {
+  dataLoss,
+  failedPrecondition,
+  invalidArgument,
+  type Json,
+  resourceExhausted,
+} from '@heddle/core';
 import {
   type ActivationManifest,
   type ActivationShard,
@@ -184,7 +190,7 @@ function encoder({ model: { config }, tokenizer }: OpenModel, { options }: Cache
     if (tokens === undefined) return encode(text, options, tokenizer, `${file} line ${line}`);
     const bad = tokens.find((id) => id >= config.d_vocab);
     if (bad === undefined) return tokens;
-    throw failedPrecondition(
+    throw invalidArgument(
       `${file} line ${line}: ${bad} is no token of the model; ids are 0 to ${config.d_vocab - 1}`,
       { field: 'corpus', details: { file, line, limit: config.d_vocab - 1 } },
     );
@@ -231,6 +237,11 @@ async function reduce(
   for (const { blob } of results) parts.push(decode(await context.blobs.read(blob)));
   const open = await openModel(deps, request);
   const shards = parts.flatMap((part) => part.shards);
+  if (shards.length === 0) {
+    throw invalidArgument('no document of two tokens or more: there is nothing to attend to', {
+      field: 'corpus',
+    });
+  }
   const manifest = manifestOf(request, open, shards);
   const blobs = blobsOf({ shards });
   if (blobs.length > CACHE_BLOBS_MAX + 1000) {

@@ -37,7 +37,7 @@ import type { Tensor } from '@heddle/tensor';
 import { CountingMetrics, silentLog, temporaryFolder } from '@heddle/testkit';
 import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { createService } from '../index.ts';
+import { ACTIVATION_METRICS, createService } from '../index.ts';
 
 const HOOKS = ['blocks.0.ln1.hook_normalized', 'blocks.0.hook_attn_out', 'blocks.1.attn.hook_z'];
 const BOS = 0;
@@ -305,6 +305,9 @@ test('the same question is one pass, whoever asks and wherever the text lies; an
   assert.equal(reused() - before, 2);
   assert.equal(world.metrics.value('activation_tokens_total'), tokens, 'nothing ran again');
   assert.equal(world.metrics.value('activation_cached_tokens_total'), tokens);
+  const recorded = await world.metrics.text();
+  const mine = ACTIVATION_METRICS.filter(({ name }) => name.startsWith('activation_cache'));
+  assert.ok(mine.every(({ name }) => recorded.includes(name)));
 
   const others = [
     { corpus, context: 15 },
@@ -479,6 +482,9 @@ test('files of one document are held out as files', async () => {
   assert.deepEqual([manifest.train.documents, manifest.held_out.documents], [11, 1]);
   const { manifest: one } = await pass(world, { prompts: [{ id: '', text: 'only one' }] });
   assert.equal(one.held_out.sequences, 0, 'what needs both sides says so itself');
+  const id = await start(world, { prompts: [{ id: '', tokens: { ids: [3] } }] });
+  const { error } = await world.jobs.wait(id, call.signal);
+  assert.match(error?.message ?? '', /no document of two tokens/);
 });
 
 test('a token that the model lacks fails the job with file and line, and the next asking is a new job', async () => {
