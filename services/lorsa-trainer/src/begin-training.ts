@@ -35,6 +35,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
     threads: engine.threads,
     shards: shards.references(),
     activations: cached,
+    host: { modelDigest: host.modelDigest, hookIn: host.hookIn, hookOut: host.hookOut },
     group_bytes: groupBytes(shards, deps.groupBytes ?? GROUP_BYTES),
   };
   const reader = new BatchReader(shards, shards.train, manifest.group_bytes);

@@ -15,7 +15,7 @@ export interface ServiceDeps extends HostServiceDeps {
   readonly blobs: Blobs;
   readonly jobs: Pick<
     JobRuntime,
-    'submit' | 'result' | 'get' | 'list' | 'wait' | 'cancel' | 'pause' | 'resume'
+    'submit' | 'result' | 'checkpoint' | 'get' | 'list' | 'wait' | 'cancel' | 'pause' | 'resume'
   >;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Progress, Snapshot, TaskContext } from '@heddle/actor';
+import type { JobView, Progress, Snapshot, TaskContext } from '@heddle/actor';
 import { WasmKernels } from '@heddle/adapters/kernels';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { OperationError, Rng } from '@heddle/core';
@@ -17,6 +17,7 @@ import { trainKind } from './train-job.ts';
 import { asJson, type TrainRequest } from './train-request.ts';
 import { documentHashes } from './trained-documents.ts';
 import { type RequestChanges, trainRequest } from './training-fixture.ts';
+import { trainingResult } from './training-result.ts';
 
 let engine: OrtEngine;
 const kernels = new WasmKernels();
@@ -361,6 +362,21 @@ for (const backend of ['graph', 'sparse']) {
       },
     );
     const { state } = decodeTrainingState(world.saved?.bytes as Uint8Array);
+    const failed = { id: 'j', kind: 'lorsa.train', request: asJson(request()) } as JobView;
+    const jobResult = trainingResult({
+      blobs: world.blobs,
+      jobs: {
+        result: async () => {
+          throw new OperationError({ code: 'failed_precondition', message: 'it failed' });
+        },
+        get: async () => failed,
+        checkpoint: async () => world.saved,
+      },
+    });
+    const hub = { open: () => assert.fail('no folder is needed') };
+    const { layer, provenance } = await openCheckpoint({ blobs: world.blobs, hub, jobResult }, 'j');
+    assert.deepEqual(layer.weights.W_O.data, state.tensors['W_O']?.data);
+    assert.equal(provenance['step'], state.step);
     for (const [name, { data }] of Object.entries(state.tensors)) {
       assert.ok(data.every(Number.isFinite), `${name} of the last checkpoint is finite`);
     }

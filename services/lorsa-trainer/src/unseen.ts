@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { JobRuntime, TaskContext } from '@heddle/actor';
+import type { TaskContext } from '@heddle/actor';
 import { failedPrecondition, invalidArgument, OperationError } from '@heddle/core';
 import type { ActivationShard } from '@heddle/formats';
 import { type BlobDigest, type Blobs, decodeOutcome, type Hub } from '@heddle/ports';
@@ -11,6 +11,7 @@ import type { LorsaDeps } from './part.ts';
 import { rowsOf } from './shard-rows.ts';
 import type { DataRequest } from './train-request.ts';
 import { documentHashes, trainedDocuments } from './trained-documents.ts';
+import { type ResultDeps, trainingResult } from './training-result.ts';
 
 export interface UnseenRequest {
   /** A job's id or a path. */
@@ -70,10 +71,9 @@ export function unseenDeps({
   jobs,
   activations,
 }: Pick<LorsaDeps, 'blobs' | 'hub' | 'activations'> & {
-  readonly jobs: Pick<JobRuntime, 'result'>;
+  readonly jobs: ResultDeps['jobs'];
 }): UnseenDeps {
-  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
-  return { blobs, hub, activations, jobResult };
+  return { blobs, hub, activations, jobResult: trainingResult({ blobs, jobs }) };
 }
 
 type Waiting = Pick<TaskContext, 'signal' | 'pulse' | 'progress'>;

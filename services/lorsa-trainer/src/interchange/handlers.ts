@@ -6,6 +6,7 @@ import type { ExportRequest, ExportResponse, LorsaService } from '@heddle/ports/
 import { type CheckpointSources, checkpointFiles } from '../checkpoint-files.ts';
 import type { LorsaDeps, LorsaPart } from '../part.ts';
 import { checkedData } from '../train-request.ts';
+import { trainingResult } from '../training-result.ts';
 import { exportFiles } from './export-files.ts';
 import { type ImportRequest, importKind } from './import-job.ts';
 import { EXPORT_CHUNK_BYTES } from './limits.ts';
@@ -13,7 +14,7 @@ import { EXPORT_CHUNK_BYTES } from './limits.ts';
 /** The part that exchanges checkpoints with other tools: StartImport, Export, and `lorsa.import`. */
 export function interchangePart(deps: LorsaDeps): LorsaPart {
   const { blobs, hub, jobs, peers, engine, versions, activations } = deps;
-  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
+  const jobResult = trainingResult({ blobs, jobs });
   const sources: CheckpointSources = { blobs, hub, jobResult };
   return {
     handlers: interchangeHandlers({ sources, jobs }),
