@@ -49,6 +49,9 @@ const MORE: Readonly<Record<string, KernelCase>> = {
   'many heads in one group, K large': {
     ...{ d_model: 4, n_ov_heads: 1000, n_qk_heads: 1, batch: 1, pos: 20, slots: 150, auxSlots: 90 },
   },
+  'groups that four does not divide, K far below the heads': {
+    ...{ d_model: 4, n_ov_heads: 330, n_qk_heads: 3, batch: 1, pos: 25, slots: 6, signed: true },
+  },
   'one head a group': { d_model: 4, n_ov_heads: 40, n_qk_heads: 40, batch: 2, pos: 6, slots: 7 },
   'few positive ranks': { d_model: 4, n_ov_heads: 9, n_qk_heads: 3, batch: 1, pos: 30, slots: 9 },
 };
@@ -80,7 +83,7 @@ for (const [name, of] of Object.entries<KernelCase>({ ...CASES, ...MORE })) {
   });
 }
 
-test('a NaN among the ranks comes out as an activation, wherever it stands', async () => {
+test('a NaN among the ranks comes out as an activation and as the loss, wherever it stands', async () => {
   const of: KernelCase = { d_model: 4, n_ov_heads: 22, n_qk_heads: 2, batch: 1, pos: 11, slots: 3 };
   const kernels = await open(sizesOf(of));
   await loadQuarters(new Rng(1), of, [kernels]);
@@ -90,4 +93,8 @@ test('a NaN among the ranks comes out as an activation, wherever it stands', asy
   const { active } = await kernels.gate({ batch: 1, pos: 11, winners: 3 });
 
   for (let t = 0; t < 11; t++) assert.ok(Number.isNaN(active.values.data[t * 3]), `token ${t}`);
+  const y = tensor('f32', [1, 11, 4], new Float32Array(44));
+  const valid = tensor('f32', [1, 11], new Float32Array(11).fill(1));
+  const { loss } = await kernels.backward({ batch: 1, pos: 11, y, valid, active });
+  assert.ok(Number.isNaN(loss));
 });

@@ -21,6 +21,7 @@ export function gate(from: i32, to: i32, args: usize, scratch: usize): void {
     const count = gather(t, args, scratch);
     if (count < 0) {
       // A NaN must not hide behind comparisons that are false: it becomes an activation, and the loss.
+      store<i32>(indices, 0);
       store<f32>(z, f32.NaN);
       continue;
     }
@@ -58,19 +59,70 @@ export function replay(from: i32, to: i32, args: usize, scratch: usize): void {
   }
 }
 
-/** Leaves the candidates of a token in `keys`, the winners among them. Returns how many, or -1 when a rank is NaN. */
+/** z + b_V of four heads of a row, its sign dropped where signed. */
+@inline
+function four(reads: usize, biases: usize, mask: v128): v128 {
+  return v128.and(f32x4.add(v128.load(reads), v128.load(biases)), mask);
+}
+
+/** All bits but the sign where signed, so that `and` is the size. */
+@inline
+function sizeMask(args: usize): v128 {
+  return i32x4.splat(int(args, 4) != 0 ? 0x7fffffff : -1);
+}
+
+/**
+ * A rank that at least K heads of the token reach, or 0: the K-th largest among the greatest ranks of some 2 K sets of heads. With
+ * it a few more than K heads become candidates instead of K (1 + ln(heads / K)), which are dear: each is a branch that
+ * nobody can foretell.
+ */
+function floorOf(t: i32, args: usize, keys: usize): f32 {
+  const tokens = int(args, 0);
+  const heads = int(args, 1);
+  const group = int(args, 2);
+  const slots = int(args, 3);
+  const sets = (2 * slots + 15) & ~15;
+  if (2 * sets > heads) return 0;
+  const greatest = keys + (<usize>sets << 3);
+  const end = greatest + (<usize>sets << 2);
+  memory.fill(greatest, 0, <usize>sets << 2);
+  const mask = sizeMask(args);
+  let set = greatest;
+  for (let first = 0; first < heads; first += group) {
+    const row = (first / group) * tokens + t;
+    const reads = address(args, 5) + ((<usize>row * <usize>group) << 2);
+    const biases = address(args, 6) + (<usize>first << 2);
+    const gains = address(args, 7) + (<usize>first << 2);
+    // What is left of a group that four does not divide is not looked at: the bound stays one.
+    for (let at: usize = 0; at + 16 <= <usize>group << 2; at += 16) {
+      const rank = f32x4.mul(four(reads + at, biases + at, mask), v128.load(gains + at));
+      v128.store(set, f32x4.pmax(v128.load(set), rank)); // a NaN is dropped here and found later
+      set += 16;
+      if (set == end) set = greatest;
+    }
+  }
+  for (let i = 0; i < sets; i++) {
+    const bits = load<u32>(greatest + (<usize>i << 2));
+    store<u64>(keys + (<usize>i << 3), <u64>bits << 32);
+  }
+  return least(keys, keep(keys, sets, slots));
+}
+
+/** Leaves the winners of a token in `keys`, in no order. Returns how many, or -1 when a rank is NaN. */
 function gather(t: i32, args: usize, keys: usize): i32 {
   const tokens = int(args, 0);
   const heads = int(args, 1);
   const group = int(args, 2);
   const slots = int(args, 3);
   const capacity = 2 * slots + 8;
+  const ranks = keys + (<usize>(capacity + 8) << 3);
   const b_V = address(args, 6);
   const gains = address(args, 7);
-  // All bits but the sign where signed, so that `and` is the size.
-  const mask = i32x4.splat(int(args, 4) != 0 ? 0x7fffffff : -1);
+  const mask = sizeMask(args);
   let nan = i32x4.splat(0);
-  let threshold: f32 = 0;
+  let threshold = floorOf(t, args, keys);
+  // What equals the bound may win: compare with the number below it.
+  if (threshold > 0) threshold = reinterpret<f32>(reinterpret<u32>(threshold) - 1);
   let count = 0;
   for (let first = 0; first < heads; first += group) {
     const row = (first / group) * tokens + t;
@@ -78,19 +130,20 @@ function gather(t: i32, args: usize, keys: usize): i32 {
     let i = 0;
     for (; i + 4 <= group; i += 4) {
       const at = <usize>(first + i) << 2;
-      const z = f32x4.add(v128.load(reads + (<usize>i << 2)), v128.load(b_V + at));
-      const rank = f32x4.mul(v128.and(z, mask), v128.load(gains + at));
+      const rank = f32x4.mul(four(reads + (<usize>i << 2), b_V + at, mask), v128.load(gains + at));
       nan = v128.or(nan, f32x4.ne(rank, rank));
-      const above = f32x4.gt(rank, f32x4.splat(threshold));
-      if (!v128.any_true(above)) continue;
+      let above = i32x4.bitmask(f32x4.gt(rank, f32x4.splat(threshold)));
+      if (above == 0) continue;
       if (count + 4 > capacity) {
         count = keep(keys, count, slots);
-        if (count == slots) threshold = least(keys, slots);
+        threshold = least(keys, slots);
+        above = i32x4.bitmask(f32x4.gt(rank, f32x4.splat(threshold)));
       }
-      if (f32x4.extract_lane(rank, 0) > threshold) push(keys, count++, f32x4.extract_lane(rank, 0), first + i);
-      if (f32x4.extract_lane(rank, 1) > threshold) push(keys, count++, f32x4.extract_lane(rank, 1), first + i + 1);
-      if (f32x4.extract_lane(rank, 2) > threshold) push(keys, count++, f32x4.extract_lane(rank, 2), first + i + 2);
-      if (f32x4.extract_lane(rank, 3) > threshold) push(keys, count++, f32x4.extract_lane(rank, 3), first + i + 3);
+      v128.store(ranks, rank);
+      for (; above != 0; above &= above - 1) {
+        const lane = ctz(above);
+        push(keys, count++, load<f32>(ranks + (<usize>lane << 2)), first + i + lane);
+      }
     }
     for (; i < group; i++) {
       const at = <usize>(first + i) << 2;
@@ -100,7 +153,7 @@ function gather(t: i32, args: usize, keys: usize): i32 {
       if (!(rank > threshold)) continue;
       if (count + 4 > capacity) {
         count = keep(keys, count, slots);
-        if (count == slots) threshold = least(keys, slots);
+        threshold = least(keys, slots);
         if (!(rank > threshold)) continue;
       }
       push(keys, count++, rank, first + i);
