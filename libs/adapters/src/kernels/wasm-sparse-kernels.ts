@@ -82,7 +82,7 @@ export class WasmSparseKernels implements SparseKernels {
 
   reads(batch: number, pos: number): Tensor<'f32'> {
     const { n_qk_heads, n_ov_heads } = this.sizes.config;
-    const shape = [n_qk_heads, batch, pos, n_ov_heads / n_qk_heads];
+    const shape = [n_qk_heads, batch * pos, n_ov_heads / n_qk_heads];
     return tensor('f32', shape, this.view('reads', 'f32', batch * pos * n_ov_heads));
   }
 

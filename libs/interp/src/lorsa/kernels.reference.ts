@@ -66,7 +66,7 @@ export function referenceKernels(
     mixed: (batch, pos) => view(memory.mixed, batch, pos),
     cotangent: (batch, pos) => view(memory.cotangent, batch, pos),
     reads: (batch, pos) => {
-      const shape = [config.n_qk_heads, batch, pos, groupSize(config)];
+      const shape = [config.n_qk_heads, batch * pos, groupSize(config)];
       return { ...reads, shape, data: reads.data.subarray(0, elementCount(shape)) };
     },
     gate: async (gate) => {

@@ -28,7 +28,7 @@ export function denseParameters(config: LorsaConfig): readonly LorsaParameter[] 
  * the choice are the kernels', which need neither a transpose nor a sort of what loses.
  *
  *   feeds     x `[batch, pos, d_model]` · rotary tables · W_Q, W_K, b_Q, b_K, ln_* · W_V
- *   outputs   mixed = Y `[qk_head, batch, pos, d_model]` · reads = Y·w_v `[qk_head, batch, pos, ov_head]` of the group ·
+ *   outputs   mixed = Y `[qk_head, batch, pos, d_model]` · reads = Y·w_v `[qk_head, token, ov_head]` of the group ·
  *             queries, keys `[qk_head, batch, pos, d_head]`, pattern_0 … by block, q_rows, k_rows before the norm where there is one
  */
 export function buildSparseEncode(config: LorsaConfig, pos: number): Graph {
@@ -57,8 +57,7 @@ export function buildSparseEncode(config: LorsaConfig, pos: number): Graph {
   const group = groupSize(config);
   const W_V = g.reshape(required(parameters, 'W_V'), [n_qk_heads, group, d_model]);
   const rows = g.reshape(mixed, [n_qk_heads, -1, d_model]); // one product per shared head
-  const reads = g.matMul(rows, swapped(g, W_V));
-  g.output('reads', g.reshape(reads, [n_qk_heads, -1, pos, group]));
+  g.output('reads', g.matMul(rows, swapped(g, W_V))); // a reshape here would be a copy
   return g.build();
 }
 

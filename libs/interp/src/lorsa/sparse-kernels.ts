@@ -114,7 +114,7 @@ export interface SparseKernels {
    * there) before `backward`.
    */
   mixed(batch: number, pos: number): Tensor<'f32'>;
-  /** What each head reads, (A x)·w_v, `[qk_head, batch, pos, ov_head]` of the group: written by the first graph before `gate`. */
+  /** What each head reads, (A x)·w_v, `[qk_head, token, ov_head]` of the group: written by the first graph before `gate`. */
   reads(batch: number, pos: number): Tensor<'f32'>;
   /** U in the same layout: what `backward` leaves for the second graph. */
   cotangent(batch: number, pos: number): Tensor<'f32'>;
