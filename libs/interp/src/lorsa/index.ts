@@ -76,6 +76,7 @@ export {
 } from './metrics.ts';
 export {
   foldDecoderNorms,
+  foldLayerNormalisation,
   foldNormalisation,
   type MeanNorms,
   meanNorm,

@@ -6,7 +6,7 @@ import { type Tensor, tensor } from '@heddle/tensor';
 import type { ActivationSource } from '../activation-source.ts';
 import { LayerShards } from '../layer-shards.ts';
 import type { DataRequest } from '../train-request.ts';
-import { CHECK_CONTEXT } from './limits.ts';
+import { CHECK_CONTEXT, CHECK_TOKENS_LEAST } from './limits.ts';
 
 /** One sequence of a host's layer without padding, in the host's units. */
 export interface SampleSequence {
@@ -71,8 +71,11 @@ export async function hostSample(
       count += sequence.valid.reduce((sum, v) => sum + v, 0);
     }
   }
-  if (count === 0) {
-    throw failedPrecondition('the text of the check has special tokens only', { field: 'data' });
+  if (count < CHECK_TOKENS_LEAST) {
+    throw failedPrecondition(
+      `the text of the check has ${count} tokens that count; at least ${CHECK_TOKENS_LEAST} are needed`,
+      { field: 'data', details: { tokens: count, limit: CHECK_TOKENS_LEAST } },
+    );
   }
   return { sequences, tokens: count, norms: meanNorms(sequences), digest };
 }

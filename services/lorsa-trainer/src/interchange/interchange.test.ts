@@ -245,6 +245,14 @@ test('unknown keys, missing buffers and repeated heads each get their own record
   assert.deepEqual(repeated?.data.slice(0, size), repeated?.data.slice(size));
 });
 
+test('a text too short to tell anything is refused instead of judged by', async () => {
+  const data = { prompts: PROMPTS.slice(0, 1), corpus: '', tokens_max: 0, activations: '' };
+  await assert.rejects(
+    imported(folderFiles(dataset.config, dataset.weights), 'short', { data }),
+    refusal('failed_precondition', /has \d+ tokens that count; at least 32/),
+  );
+});
+
 test('a parameter that is missing, a wrong mask and another d_model are refused by name', async () => {
   const without = (changes: Record<string, Tensor | undefined>) =>
     imported(folderFiles(dataset.config, changed(dataset.weights, changes)));

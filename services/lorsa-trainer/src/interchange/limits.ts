@@ -10,6 +10,9 @@ export const CHECK_WORK = 5e10;
 /** … but never on fewer than this: a mean and a variance over all coordinates are known from it. */
 export const CHECK_TOKENS_MIN = 128;
 
+/** A variance over fewer tokens than this is a matter of chance: a text so short decides nothing. */
+export const CHECK_TOKENS_LEAST = 32;
+
 /**
  * FVU from which a reading does not fit its host. Predicting the mean output gives 1, a wrong scale or a wrong layer more.
  * Published layers leave 0.1 to 0.3 on their own text; the check may use other text, so that only what is as
