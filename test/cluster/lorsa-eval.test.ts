@@ -61,7 +61,7 @@ before(async () => {
   const { job } = await heddle.lorsa.StartTrain({
     layer: LAYER,
     architecture: { n_ov_heads: 144, top_k: 24 },
-    optimiser: { steps: 40, batch: 8, context: 64, learning_rate: 4e-3 },
+    optimiser: { steps: 24, batch: 8, context: 64, learning_rate: 4e-3 },
     data: { prompts },
   });
   ({ summary: training } = await ended(job));
@@ -100,7 +100,7 @@ async function crossEntropy(isZeroed: boolean): Promise<number> {
       kind: 'INTERVENTION_KIND_ZERO',
       positions,
     };
-    const { tensors } = await heddle.run({
+    const { tensors } = await heddle.collectRun({
       prompts: [{ tokens: { ids } }],
       hooks: ['logits'],
       interventions: isZeroed ? [zero] : [],
