@@ -324,9 +324,10 @@ test('folded, the export takes the host’s units, says inference, and still kno
   const [a, b] = [original, opened].map(
     ({ layer }) => applyLorsa(layer, batched).reconstruction.data,
   );
-  const largest = (a ?? []).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  a?.forEach((value, at) => {
-    assert.ok(Math.abs(value - (b?.[at] ?? Number.NaN)) <= 1e-5 * largest);
+  assert.ok(a && b);
+  const largest = a.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  a.forEach((value, at) => {
+    assert.ok(Math.abs(value - (b[at] ?? Number.NaN)) <= 1e-5 * largest);
   });
   const summary = await imported(files, 'folded');
   assert.deepEqual([summary.normalisation, summary.decisions], ['inference', []]);
