@@ -85,3 +85,5 @@ export const CACHE_FLOPS = 2e10;
 export const CACHE_JOBS_MAX = 1000;
 /** Of tokenizer.json, as its adapter bounds it. */
 export const TOKENIZER_BYTES_MAX = 64 * 1024 ** 2;
+/** Blobs that one result names at most, however the estimate was wrong: what a journal event of 512 KiB holds. */
+export const REFERENCES_MAX = 7000;

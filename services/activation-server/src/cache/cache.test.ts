@@ -289,14 +289,14 @@ test('the last tenth is held out in shards of its own, and shares no document wi
 
 test('the same question is one pass, whoever asks and wherever the text lies; another one is another', async () => {
   const world = await open('same');
-  const corpus = await textFile('same.txt', 40);
+  const corpus = await textFile('same.txt', 12);
   const [first, second] = await Promise.all([start(world, { corpus }), start(world, { corpus })]);
   const made = await finished(world, first);
   const tokens = world.metrics.value('activation_tokens_total');
   const reused = () =>
     world.metrics.value('activation_cache_requests_total', { outcome: 'reused' });
   const before = reused();
-  const copy = await textFile('elsewhere/copy.txt', 40);
+  const copy = await textFile('elsewhere/copy.txt', 12);
   const same = { corpus: copy, model: join(folder.path, 'model'), hooks: [...HOOKS].reverse() };
 
   assert.equal(second, first);
@@ -315,7 +315,7 @@ test('the same question is one pass, whoever asks and wherever the text lies; an
     { corpus, dtype: 'ELEMENT_TYPE_F16' as const },
     { corpus, hooks: HOOKS.slice(1) },
     { corpus, options: { bos: false, no_special: true } },
-    { corpus: await textFile('other.txt', 40, 9) },
+    { corpus: await textFile('other.txt', 12, 9) },
   ];
   const ids = new Set([first]);
   for (const other of others) ids.add((await pass(world, other)).id);
@@ -344,12 +344,12 @@ test('tokens_max takes its share of every part of the corpus, and never more', a
   const world = await open('spread');
   const texts = Array.from({ length: 400 }, (_, i) => `${i} `.padEnd(80, 'abc '));
   const corpus = await file('spread.txt', texts.join('\n\n'));
-  const made = await pass(world, { corpus, tokens_max: 3000 });
+  const made = await pass(world, { corpus, tokens_max: 2000 });
   const { train, held_out } = made.manifest;
 
-  assert.ok(train.tokens + held_out.tokens <= 3000);
-  assert.ok(train.tokens + held_out.tokens >= 2900, `${train.tokens} + ${held_out.tokens}`);
-  assert.ok(Math.abs(held_out.tokens - 300) <= 30, `${held_out.tokens} held out`);
+  assert.ok(train.tokens + held_out.tokens <= 2000);
+  assert.ok(train.tokens + held_out.tokens >= 1900, `${train.tokens} + ${held_out.tokens}`);
+  assert.ok(Math.abs(held_out.tokens - 200) <= 30, `${held_out.tokens} held out`);
   const documents = new Set((await sequencesOf(world, made)).map(({ document }) => document));
   const digestOf = (text: string) => createHash('sha256').update(text.trim()).digest('hex');
   const order = texts.map((text) => digestOf(text).slice(0, 16));
@@ -360,7 +360,7 @@ test('tokens_max takes its share of every part of the corpus, and never more', a
 });
 
 test('two workers on one store share the tasks, and make what one makes', async () => {
-  const corpus = await textFile('shared.txt', 120);
+  const corpus = await textFile('shared.txt', 50);
   const alone = await pass(await open('one-worker'), { corpus });
   let release = () => {};
   const both = new Promise<void>((resolve) => {
@@ -432,7 +432,7 @@ test('shards are freed with their pass but for those that a kept job names; aske
 });
 
 test('past the budget the pass that nobody asked for longest goes first', async () => {
-  const [older, newer] = [await textFile('older.txt', 40, 5), await textFile('newer.txt', 40, 6)];
+  const [older, newer] = [await textFile('older.txt', 20, 5), await textFile('newer.txt', 20, 6)];
   const { manifest } = await pass(await open('measure'), { corpus: older });
   const world = await open('budget', { retainedBytesMax: Math.floor(1.5 * manifest.bytes) });
   const first = await pass(world, { corpus: older });
