@@ -69,7 +69,7 @@ const LOWERED = 0.25;
  */
 export const copySuppression: Detector = {
   name: 'copy_suppression',
-  threshold: 0.4,
+  threshold: 0.45,
   what: 'lowers the logits of the tokens that it reads',
   evidence: ({ row, sequence, target, effects, z }) => {
     const { zPattern } = row;

@@ -48,7 +48,7 @@ export interface ProbeSums {
 /** A type of head: evidence per row, and what all rows together make of it. Scores lie in 0 to 1. */
 export interface Detector {
   readonly name: DetectorName;
-  /** A head above it is called so; see `thresholds.laws.test.ts` for how far below it chance stays. */
+  /** A head above it is called so; `README.md` says how far below it chance stays. */
   readonly threshold: number;
   readonly what: string;
   readonly evidence: (row: ProbeRow) => RowEvidence;

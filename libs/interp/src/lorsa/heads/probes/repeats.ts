@@ -4,8 +4,8 @@ import { randomIds } from './random-text.ts';
 
 /** Several periods and starts, so that a head with a fixed distance or place cannot pass for induction. */
 const PERIODS = [11, 13, 17, 19, 23];
-/** About 1,500 places to be active at: a head that is active at one of a hundred is still seen fifteen times. */
-const SEQUENCES = 96;
+/** About 3,000 places to be active at: a head that is active at one of a hundred is still seen thirty times. */
+const SEQUENCES = 192;
 const JUNK_MAX = 8;
 
 /**
