@@ -87,8 +87,6 @@ const CASES: readonly Case[] = [
       ['activations', 'cache', '--corpus', 'text.txt'],
       ['activations', 'cache', '--corpus', 'text.txt', '--layers', '0', '--context', '0'],
       ['activations', 'cache', '--corpus', 'text.txt', '--layers', '0', '--dtype', 'bf16'],
-      ['activations', 'cache', '--corpus', 't', '--layers', '0', '--bos', '--no-special'],
-      ['activations'],
     ],
   },
   { argv: ['gc'], wrong: [['gc', 'x']] },
@@ -125,6 +123,21 @@ const CASES: readonly Case[] = [
     wrong: [
       ['lorsa', 'apply', 'c', '--out', 'o'],
       ['lorsa', 'apply', '--input', 'x', '--out', 'o'],
+    ],
+  },
+  {
+    argv: ['lorsa', 'import', 'c', '--text', 'a b', '--model', 'm'],
+    job: true,
+    wrong: [
+      ['lorsa', 'import'],
+      ['lorsa', 'import', 'c', '--text', 'a', '--corpus', 'f.txt'],
+    ],
+  },
+  {
+    argv: ['lorsa', 'export', 'run-1', '--out', 'exported', '--fold'],
+    wrong: [
+      ['lorsa', 'export', 'run-1'],
+      ['lorsa', 'export', '--out', 'exported'],
     ],
   },
   {
