@@ -125,6 +125,11 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
     lorsa: {
       StartTrain: start,
       StartSweep: start,
+      StartImport: start,
+      async *Export() {
+        yield { file: { name: 'config.json', bytes: 2 } };
+        yield { chunk: new TextEncoder().encode('{}') };
+      },
       StartAnalysis: start,
       ListHeads: async () => ({ heads: [HEAD_CARD.summary] }),
       DescribeHead: async () => HEAD_CARD,
