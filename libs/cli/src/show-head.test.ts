@@ -35,7 +35,8 @@ detectors
   raises      ␣John +2.12  ∅ +0.50
   lowers      ␣the -1.50
 
-  host heads  2.1 70.0 % · 2.0 30.0 %  (participation ratio 1.72)
+  host heads  2.1 70.0 % · 2.0 30.0 %
+              participation ratio 1.72
 
   rule        fires on ␣Mary or ⏎ and reads from ␣John
               AUROC 0.91 on other text (TopK SAE 0.80, another head's 0.51)

@@ -176,7 +176,10 @@ function hostLine({ original_heads, participation_ratio, layer }: HeadSummary): 
     .slice(0, HOST_HEADS)
     .map(({ head, share }) => `${layer}.${head} ${percent(share)}`)
     .join(' · ');
-  return [`  host heads  ${named}  (participation ratio ${participation_ratio.toFixed(2)})`];
+  return [
+    `  host heads  ${named}`,
+    `              participation ratio ${participation_ratio.toFixed(2)}`,
+  ];
 }
 
 function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null): string[] {
