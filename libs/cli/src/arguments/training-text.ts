@@ -8,8 +8,8 @@ import type { Invocation } from '../invocation.ts';
 import { readText } from './files.ts';
 import { promptFrom } from './prompts.ts';
 
-/** Text that travels with the request; more stays in its file, which the server reads. */
-const INLINE_BYTES_MAX = 1_000_000;
+/** Text that travels with the request; more stays in its file, which the server reads. A job's journal keeps 512 KiB of JSON. */
+const INLINE_BYTES_MAX = 200_000;
 
 /**
  * `--corpus PATH`: a folder, a parquet file or a large text stays where it is; the prompts of a small one, jsonl lines or
