@@ -158,7 +158,7 @@ function summaryOf(training: Training, { state, tokens }: Standing, made: Made) 
     signed: config.signed,
     preset: request.preset,
     init,
-    biases_copied: init !== 'xavier' && host.attention.b_Q !== undefined,
+    biases_copied: init !== 'xavier' && hasBiases(host),
     centred_pre_activations: settings.centrePreActivations,
     backend: manifest.backend,
     ...(manifest.backend_reason === '' ? {} : { backend_reason: manifest.backend_reason }),
@@ -178,3 +178,7 @@ function summaryOf(training: Training, { state, tokens }: Standing, made: Made) 
     tokens_per_second: seconds > 0 ? (perStep * steps) / seconds : 0,
   };
 }
+
+/** Some families have none; theirs read as zeros. */
+const hasBiases = ({ attention: { b_Q, b_K } }: Training['host']): boolean =>
+  [b_Q, b_K].some((bias) => bias?.data.some((value: number) => value !== 0));
