@@ -29,11 +29,13 @@ const AXES: readonly Axis[] = [
 ];
 const MODULI = [2, 5, 10];
 /**
- * One value alone is what any head gives that fires on a token, of a random model too: it counts a quarter. A band counts from five
- * values on, of which one value explains a fifth at most.
+ * One value alone is what any head gives that fires on a token, of a random model too: where it explains more than any band or
+ * comb, it counts a quarter. A band has five values or more, so that one value alone looks like none.
  */
 const BAND_LEAST = 5;
 const POINT_CREDIT = 0.25;
+/** Shares that differ by less are equal. */
+const NAMED_INSIDE = 1e-9;
 
 /**
  * *The indicator function that explains most of a heat map z(a, b)* (methods 1.12): a point x = v, a band lo ≤ x ≤ hi of at least five values, or a
@@ -52,8 +54,15 @@ export function arithmeticFit(cells: readonly SumCell[]): ArithmeticFit {
     if (count === 0 || count === n) return;
     const between = sum / count - (total - sum) / (n - count);
     const explained = (count * (n - count) * between ** 2) / (n * variance);
-    const counted = credit * explained;
-    if (counted > best.counted + 1e-12) best = { explained, counted, rule: rule() };
+    // "Odd" and "not even" explain the same: the one inside which it is active has the better name.
+    const inside = between * total >= 0;
+    const share = Math.min(1, explained) * (inside ? 1 : 1 - NAMED_INSIDE);
+    if (share <= best.explained + NAMED_INSIDE / 2) return;
+    best = {
+      explained: share,
+      counted: credit * share,
+      rule: inside ? rule() : `not where ${rule()}`,
+    };
   };
   for (const { name, of, size } of AXES) {
     const counts = new Float64Array(size);
@@ -97,7 +106,8 @@ function considerCombs(
 }
 
 function considerBands({ name, counts, sums }: Line, consider: Consider): void {
-  for (let width = 1; width < counts.length; width++) {
+  // What is left outside must be no point either.
+  for (let width = 1; width <= counts.length - BAND_LEAST; width++) {
     if (width > 1 && width < BAND_LEAST) continue;
     const credit = width === 1 ? POINT_CREDIT : 1;
     let [count, sum] = [0, 0];
