@@ -9,7 +9,7 @@ import { BaselineReader } from './baseline-reader.ts';
 import { finishAnalysis } from './finish-analysis.ts';
 import { ANALYSIS_KIND, type FinishedAnalyses } from './finished-analyses.ts';
 import { HeadRunner } from './head-runner.ts';
-import { RETAINED_BYTES_MAX } from './limits.ts';
+import { ORIGINALS_WORK_MAX, RETAINED_BYTES_MAX } from './limits.ts';
 import { decodePass, encodePass, encodeTexts, type PassState, TextPass } from './text-pass.ts';
 
 /** The kind `lorsa.analyse`: one task, which goes on from the last shard of the text that it has read. */
@@ -104,7 +104,11 @@ async function readText(analysis: Analysis): Promise<PassState> {
 
 async function takeUp({ context, request, unseen, host, inspected, baseline }: Analysis) {
   const { config, weights } = inspected;
-  const originals = new OriginalHeads({ hostW_O: host.attention.W_O, W_O: weights.W_O });
+  // Its cost, [ov_head, d_model] times [d_model, head · d_head] on this thread: nothing else is heard meanwhile.
+  const work = weights.W_O.data.length * host.n_heads * host.d_head;
+  const { W_O: hostW_O } = host.attention;
+  const originals =
+    work <= ORIGINALS_WORK_MAX ? new OriginalHeads({ hostW_O, W_O: weights.W_O }) : undefined;
   const saved = await context.load();
   if (saved) {
     const state = decodePass(saved.bytes, originals);
@@ -133,9 +137,12 @@ async function readShard(
   const firstIndex = state.sequences;
   const text = { ...shard, valid: shard.valid.data, firstIndex };
   let done = 0;
-  for await (const { heads, hostZ } of runner.read(text, { signal, withHost: true })) {
+  for await (const { heads, hostZ } of runner.read(text, {
+    signal,
+    withHost: state.originals !== undefined,
+  })) {
     state.lorsa.add(heads, shard.documents[done] as bigint);
-    state.originals.add(heads, hostZ);
+    state.originals?.add(heads, hostZ);
     done++;
     progress(context, unseen, firstIndex + done);
     await context.pulse();

@@ -1,20 +1,13 @@
 import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
 import type { Json } from '@heddle/core';
-import {
-  foldedWrites,
-  type HeadRule,
-  headRoles,
-  learnRule,
-  type RuleScores,
-  scoreRules,
-  TokenEffects,
-} from '@heddle/interp/lorsa/heads';
+import { foldedWrites, type HeadRule, headRoles, TokenEffects } from '@heddle/interp/lorsa/heads';
 import { engineVersions } from '@heddle/ports';
 import type { Analysis } from './analysis.ts';
 import type { AnalysisFacts, HeadFindings, TokenWeight } from './analysis-file.ts';
 import { HEADS_FILE } from './finished-analyses.ts';
-import { ROLE_TOKENS } from './limits.ts';
+import { HEADS_AT_ONCE, ROLE_TOKENS } from './limits.ts';
 import { type ProbeFindings, readProbes } from './probe-pass.ts';
+import { meanOf, type ScoredRules, scoredRules } from './scored-rules.ts';
 import type { PassState, TextPass } from './text-pass.ts';
 import { tokenTops } from './vocabulary-pass.ts';
 import { writeCards } from './write-cards.ts';
@@ -26,14 +19,13 @@ export async function finishAnalysis(analysis: Analysis, state: PassState): Prom
   const say = (done: number, message: string) =>
     context.progress({ done, total: 4, unit: 'passes', message });
   say(0, 'scoring rules');
-  const rules = rulesOf(state.lorsa, request.seed);
-  const baseline = state.baseline && rulesOf(state.baseline, request.seed);
-  await context.pulse();
+  const pulse = () => context.pulse();
+  const rules = await scoredRules(state.lorsa, request.seed, pulse);
+  const baseline = state.baseline && (await scoredRules(state.baseline, request.seed, pulse));
 
   say(1, 'reading the vocabulary');
   const vocabulary = await deps.vocabulary(unseen.model);
   const writes = foldedWrites(inspected.weights.W_O, vocabulary);
-  const pulse = () => context.pulse();
   const tops = await tokenTops(deps.engine, writes, vocabulary, ROLE_TOKENS, { signal, pulse });
 
   say(2, 'asking the detectors');
@@ -44,25 +36,18 @@ export async function finishAnalysis(analysis: Analysis, state: PassState): Prom
   const { learn: statistics, score } = state.lorsa;
   statistics.merge(score); // rules are learned and scored: from here on all of the text counts
   const found = { analysis, state, statistics, tops, probes, rules };
-  const heads = Array.from({ length: statistics.heads }, (_, head) => findingsOf(found, head));
-  const facts = factsOf(analysis, probes, { lorsa: rules.scores, baseline: baseline?.scores });
+  const heads: HeadFindings[] = [];
+  for (let head = 0; head < statistics.heads; head++) {
+    heads.push(findingsOf(found, head));
+    if (head % HEADS_AT_ONCE === 0) await context.pulse();
+  }
+  const facts = factsOf(analysis, probes, rules, baseline);
   const content = await writeCards(analysis, state, { facts, heads, rules: rules.rules });
   return outcomeWithFiles(context.blobs, {
     summary: summaryOf(analysis, state, facts, heads, probes),
     files: [{ name: HEADS_FILE, mediaType: 'application/x-safetensors', content }],
     provenance: await provenanceOf(analysis),
   });
-}
-
-interface ScoredRules {
-  readonly rules: readonly HeadRule[];
-  readonly scores: RuleScores;
-}
-
-/** Learned from one half of the documents, scored on the other. */
-function rulesOf({ learn, held }: TextPass, seed: number): ScoredRules {
-  const rules = Array.from({ length: learn.heads }, (_, head) => learnRule(learn, head));
-  return { rules, scores: scoreRules(held, (head) => rules[head] as HeadRule, { seed }) };
 }
 
 /** The tokens of a rule's side that speak for the head, with their share of its activity. */
@@ -80,21 +65,21 @@ interface Found {
 
 function findingsOf(found: Found, head: number): HeadFindings {
   const { analysis, state, statistics, tops, probes } = found;
-  const { rules, scores } = found.rules;
+  const { rules, auroc, shuffled } = found.rules;
   const rule = rules[head] as HeadRule;
-  const { shares, participationRatio } = state.originals.of(head);
+  const original = state.originals?.of(head);
   const { quantile_samples } = analysis.request;
   return {
     frequency: statistics.frequency(head),
     activationMax: statistics.max(head),
     scores: probes.scores(head),
     roles: headRoles({ statistics, tops }, head, ROLE_TOKENS),
-    hostShares: shares,
-    participationRatio,
+    hostShares: original?.shares ?? new Float64Array(analysis.host.n_heads),
+    participationRatio: original?.participationRatio ?? Number.NaN,
     rule: {
       text: '', // put into words once the tokens' texts are known
-      auroc: scores.auroc[head] ?? Number.NaN,
-      shuffled: scores.shuffled[head] ?? Number.NaN,
+      auroc: auroc[head] ?? Number.NaN,
+      shuffled: shuffled[head] ?? Number.NaN,
       firesOn: speaking(rule.fires),
       readsFrom: speaking(rule.reads),
     },
@@ -105,12 +90,11 @@ function findingsOf(found: Found, head: number): HeadFindings {
 function factsOf(
   { request, unseen, host, inspected }: Analysis,
   { detectors }: ProbeFindings,
-  { lorsa, baseline }: { lorsa: RuleScores; baseline: RuleScores | undefined },
+  rules: ScoredRules,
+  baseline: ScoredRules | undefined,
 ): AnalysisFacts {
   const { layer } = unseen.checkpoint;
   const { config } = inspected;
-  const measured = (value: number | undefined) =>
-    value !== undefined && Number.isFinite(value) ? value : null;
   return {
     checkpoint: request.checkpoint,
     checkpoint_digest: request.checkpoint_digest,
@@ -122,9 +106,9 @@ function factsOf(
     host_heads: host.n_heads,
     detectors,
     auroc: {
-      lorsa: measured(lorsa.mean.mean),
-      baseline: measured(baseline?.mean.mean),
-      shuffled: measured(lorsa.shuffledMean.mean),
+      lorsa: meanOf(rules.auroc),
+      baseline: baseline === undefined ? null : meanOf(baseline.auroc),
+      shuffled: meanOf(rules.shuffled),
     },
   };
 }
@@ -141,7 +125,7 @@ function summaryOf(
   const called = facts.detectors.map(({ detector, threshold }, at): [string, number] => {
     return [detector, heads.filter(({ scores }) => (scores[at]?.score ?? 0) > threshold).length];
   });
-  const spread = state.originals.distribution();
+  const spread = state.originals?.distribution();
   return {
     checkpoint: request.checkpoint,
     model: unseen.model,
@@ -157,8 +141,8 @@ function summaryOf(
     auroc_lorsa: facts.auroc.lorsa,
     auroc_baseline: facts.auroc.baseline,
     auroc_shuffled: facts.auroc.shuffled,
-    spread_heads: spread.spread,
-    mean_participation_ratio: spread.meanParticipationRatio,
+    spread_heads: spread?.spread ?? null,
+    mean_participation_ratio: spread?.meanParticipationRatio ?? null,
     heads_by_detector: Object.fromEntries(called),
     not_applicable: { ...probes.notApplicable },
     seconds: (context.clock.monotonic() - startedMs) / 1000,

@@ -41,3 +41,12 @@ export const PROBE_TOKENS_PER_RUN = 8192;
 
 /** Texts of probes that are tokenised side by side. */
 export const TEXTS_AT_ONCE = 64;
+
+/** Look-ups of scoring rules between two moments at which messages are heard: a third of a second. */
+export const RULE_WORK = 1e8;
+
+/** Heads whose findings are put together between two such moments. */
+export const HEADS_AT_ONCE = 64;
+
+/** Multiply-adds of the map to the host's heads, some ten seconds of one thread: 16 thousand heads of a 135M model fit, larger go without. */
+export const ORIGINALS_WORK_MAX = 1e10;

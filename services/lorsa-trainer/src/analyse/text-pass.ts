@@ -76,7 +76,8 @@ export interface PassState {
   /** Tokens of the sequences of each shard, as blobs (`encodeTexts`). */
   readonly texts: readonly BlobDigest[];
   readonly lorsa: TextPass;
-  readonly originals: OriginalHeads;
+  /** Absent where mapping to the host's heads would take too long. */
+  readonly originals: OriginalHeads | undefined;
   /** Features of the TopK SAE, where it is looked at too. */
   readonly baseline: TextPass | undefined;
 }
@@ -88,7 +89,7 @@ export function encodePass(state: PassState): Uint8Array {
   const parts = {
     ...prefixed('lorsa', lorsa.encode()),
     ...prefixed('baseline', baseline?.encode() ?? {}),
-    originals: originals.encode(),
+    ...(originals && { originals: originals.encode() }),
   };
   const tensors = Object.entries(parts).map(
     ([name, bytes]) => [name, tensor('u8', [bytes.length], bytes)] as const,
@@ -98,12 +99,12 @@ export function encodePass(state: PassState): Uint8Array {
 }
 
 /** `originals`: fresh ones of the same weights. Errors: `data_loss`. */
-export function decodePass(bytes: Uint8Array, originals: OriginalHeads): PassState {
+export function decodePass(bytes: Uint8Array, originals: OriginalHeads | undefined): PassState {
   const file = readSafetensors('analysis checkpoint', bytes);
   const { metadata } = file.header;
   if (metadata.get('format') !== FORMAT) throw dataLoss('the checkpoint is of another format');
   const part = (name: string) => file.tensor(name).data as Uint8Array;
-  originals.restore(part('originals'));
+  originals?.restore(part('originals'));
   const place = JSON.parse(metadata.get('place') ?? '{}') as Pick<
     PassState,
     'shards' | 'sequences' | 'dataDigest' | 'texts'
