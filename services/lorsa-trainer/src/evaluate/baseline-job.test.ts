@@ -34,7 +34,7 @@ async function request(world: TaskWorld, changes: Partial<BaselineRequest> = {})
     ...{ learning_rates: [5e-3, 2e-2], pilot_steps: 10 },
     ...{ warmup_steps: 5, decay_share: 0.2, end_share: 1 / 32, clip_norm: 0, dead_tokens: 2000 },
     k_schedule: { shape: 'constant', from: 6, to: 6, steps: 0 },
-    ...{ checkpoint_steps: 20, seed: 1 },
+    ...{ checkpoint_steps: 20, seed: 1, auxiliary: { coefficient: 0, top_k: 0 } },
     ...changes,
   };
   return asked;
@@ -109,6 +109,35 @@ test('stopped at any step and resumed, its files are the same to the byte', asyn
     const file = await fileOf(world, await run(world), 'sae_weights.safetensors');
     assert.deepEqual(Buffer.from(file), Buffer.from(expected), `stopped at ${stopAt}`);
   }
+});
+
+test('AuxK moves dead features, which nothing else does, and a resumed training with it is the same to the byte', async () => {
+  const k_schedule = { shape: 'constant', from: 2, to: 2, steps: 0 } as const;
+  const short = {
+    dead_tokens: 500,
+    steps: 80,
+    d_sae: 256,
+    top_k: 2,
+    k_schedule,
+    learning_rates: [5e-3],
+  };
+  const auxiliary = { coefficient: 1 / 32, top_k: 16 };
+  const encoder = async (changes: Partial<BaselineRequest>) => {
+    const own = new TaskWorld();
+    const bytes = await fileOf(own, await run(own, changes), 'sae_weights.safetensors');
+    return readSafetensors('f', bytes).tensor('W_enc').data;
+  };
+  assert.notDeepEqual(await encoder({ ...short, auxiliary }), await encoder(short));
+  // None is dead before the threshold: until then AuxK changes nothing.
+  const early = { ...short, dead_tokens: 1e9 };
+  assert.deepEqual(await encoder({ ...early, auxiliary }), await encoder(early));
+
+  const made = await run(new TaskWorld(), { ...short, auxiliary });
+  const world = new TaskWorld();
+  const isThere = (at: TaskWorld) => (steps(at).at(-1)?.done ?? 0) >= 50;
+  await assert.rejects(run(world, { ...short, auxiliary }, isThere), /killed/);
+  const again = await run(world, { ...short, auxiliary });
+  assert.equal(again.artifacts[0]?.digest, made.artifacts[0]?.digest);
 });
 
 test('another seed is another autoencoder, and K falls when the training’s did', async () => {

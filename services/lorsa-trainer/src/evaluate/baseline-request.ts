@@ -1,6 +1,7 @@
 import type { JobView } from '@heddle/actor';
 import { failedPrecondition } from '@heddle/core';
 import type { KShape } from '@heddle/interp/lorsa';
+import { decodeOutcome } from '@heddle/ports';
 import { openCheckpoint } from '../checkpoint-files.ts';
 import { readHostSizes } from '../host-layer.ts';
 import { settingsFor } from '../lorsa-settings.ts';
@@ -42,6 +43,8 @@ export type BaselineRequest = {
   /** 0: no clipping. */
   readonly clip_norm: number;
   readonly dead_tokens: number;
+  /** AuxK as the training had it; coefficient 0: none. */
+  readonly auxiliary: { readonly coefficient: number; readonly top_k: number };
   readonly checkpoint_steps: number;
   readonly seed: number;
 };
@@ -79,6 +82,9 @@ export async function baselineRequest(
     { ...train, optimiser: { ...train.optimiser, context: config.n_ctx } },
     host,
   );
+  // The training settled it once it knew how long its sequences are.
+  const { summary } = decodeOutcome(await resultOf(deps, view.id));
+  const deadTokens = Number(summary['dead_after_tokens'] ?? settings.deadTokens);
   return {
     training: view.id,
     checkpoint_digest: digest,
@@ -104,7 +110,11 @@ export async function baselineRequest(
     end_share: settings.rate.endShare,
     k_schedule: settings.topK,
     clip_norm: Number.isFinite(settings.clipNorm) ? settings.clipNorm : 0,
-    dead_tokens: settings.deadTokens,
+    dead_tokens: deadTokens,
+    auxiliary: {
+      coefficient: settings.auxiliary?.coefficient ?? 0,
+      top_k: settings.auxiliary?.topK ?? 0,
+    },
     checkpoint_steps: settings.checkpointSteps,
     seed,
   };
@@ -112,6 +122,7 @@ export async function baselineRequest(
 
 /** The settings of a training at the first rate. */
 export function saeSettings(request: BaselineRequest): SaeSettings {
+  const { coefficient, top_k: topK } = request.auxiliary;
   return {
     config: { d_model: request.d_model, d_sae: request.d_sae, topK: request.top_k },
     steps: request.steps,
@@ -123,6 +134,7 @@ export function saeSettings(request: BaselineRequest): SaeSettings {
       endShare: request.end_share,
     },
     topK: request.k_schedule,
+    auxiliary: coefficient > 0 ? { coefficient, topK, deadTokens: request.dead_tokens } : undefined,
     clipNorm: request.clip_norm > 0 ? request.clip_norm : Number.POSITIVE_INFINITY,
     checkpointSteps: request.checkpoint_steps,
   };

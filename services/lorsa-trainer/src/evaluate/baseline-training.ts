@@ -58,7 +58,9 @@ export async function prepared(
     shards,
     reader: new BatchReader(shards, shards.train, groupBytes),
     factors: scaleFactors(request.d_model, { input: request.norm_in, output: request.norm_out }),
-    program: programOf(encodedSaeStep(settings.config)),
+    program: programOf(
+      encodedSaeStep(settings.config, { auxiliary: settings.auxiliary !== undefined }),
+    ),
     manifest: {
       request: digestOf(canonicalJson(request as unknown as Json)),
       engine: engine.version,

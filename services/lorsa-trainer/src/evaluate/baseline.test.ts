@@ -44,7 +44,7 @@ async function setUp(world: World = {}) {
     mediaType: 'application/x-safetensors',
   } as const;
   const result = await blobs.put(
-    encodeOutcome({ summary: {}, artifacts: [{ ...artifact, ...put }] }),
+    encodeOutcome({ summary: { dead_after_tokens: 1234 }, artifacts: [{ ...artifact, ...put }] }),
   );
   const submitted: { readonly kind: string; readonly request: Json; readonly key: string }[] = [];
   const view = (id: string, kind: string, status: JobView['status'], request: Json) =>
@@ -84,7 +84,11 @@ test('a baseline has the training’s width, K, schedule, steps, batch, rate, cl
   const optimiser = { steps: 300, batch: 8, learning_rate: 0.004, clip_norm: 0.5, warmup_steps: 7 };
   const schedule = { shape: 'linear', from: 20, steps: 50 };
   const { deps } = await setUp({
-    train: { optimiser: { ...optimiser, top_k_schedule: schedule }, architecture: { top_k: 5 } },
+    train: {
+      optimiser: { ...optimiser, top_k_schedule: schedule },
+      architecture: { top_k: 5 },
+      auxiliary: { coefficient: 0.03, top_k: 20 },
+    },
   });
   const request = await baselineRequest(deps, 't', 3);
   assert.deepEqual(saeSettings(request), {
@@ -94,6 +98,7 @@ test('a baseline has the training’s width, K, schedule, steps, batch, rate, cl
     rate: { peak: 0.004, warmupSteps: 7, decayShare: 0.2, endShare: 1 / 32 },
     topK: { shape: 'linear', from: 20, to: 5, steps: 50 },
     clipNorm: 0.5,
+    auxiliary: { coefficient: 0.03, topK: 20, deadTokens: 1234 },
     checkpointSteps: 50,
   });
   assert.deepEqual(request.learning_rates, [0.004, 0.012, 0.04]);
