@@ -41,10 +41,11 @@ test('every token that is named has its text', () => {
   assert.equal(file.textOf(999), '');
 });
 
-test('a token matters in a role, not in another', () => {
-  assert.ok(file.matters(1, 'fires_on', 11));
-  for (const role of ROLES.slice(1)) assert.ok(!file.matters(1, role, 11), role);
-  assert.ok(!file.matters(0, 'fires_on', 11), 'padding is no token');
+test('a token has its place in a role, and none in another', () => {
+  assert.equal(file.rank(1, 'fires_on', 11), 0);
+  assert.equal(file.rank(1, 'reads_from', 50), 1);
+  for (const role of ROLES.slice(1)) assert.equal(file.rank(1, role, 11), undefined, role);
+  assert.equal(file.rank(0, 'fires_on', 11), undefined);
 });
 
 test('bytes that are no analysis are data_loss', () => {

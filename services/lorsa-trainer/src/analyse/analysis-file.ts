@@ -300,12 +300,12 @@ export class AnalysisFile {
     return this.data('scores')[head * this.facts.detectors.length + detector] ?? Number.NaN;
   }
 
-  /** Whether the token is among those that matter so to the head. */
-  matters(head: number, role: Role, token: number): boolean {
+  /** The place of a token among those that matter so to the head, 0 for the first; undefined where it is none of them. */
+  rank(head: number, role: Role, token: number): number | undefined {
     const { shape, data } = this.column(`${role}.token`);
     const width = shape[1] ?? 0;
-    for (let at = head * width; at < (head + 1) * width; at++) if (data[at] === token) return true;
-    return false;
+    const at = (data as Int32Array).subarray(head * width, (head + 1) * width).indexOf(token);
+    return at < 0 ? undefined : at;
   }
 
   head(head: number): HeadFindings {

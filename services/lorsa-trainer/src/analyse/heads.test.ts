@@ -177,6 +177,20 @@ test('heads are found by a token, in any role or in one', async () => {
   await assert.rejects(list({ token: { text: 'two tokens' } }), { field: 'token' });
 });
 
+test('without a detector, heads to which a token matters more come first', async () => {
+  const roles = finding(0).roles;
+  const fires_on = [5, 6, 7].map((token) => ({ token, weight: 1 }));
+  const heads = [
+    finding(0),
+    finding(1, { roles: { ...roles, fires_on } }),
+    finding(2, { roles: { ...roles, fires_on: fires_on.toReversed() } }),
+    finding(3, { roles: { ...roles, fires_on: fires_on.toReversed() } }),
+  ];
+  const { list } = await world({ heads });
+  // Head 2 is active more often than head 3, head 1 most often.
+  assert.deepEqual(headsOf(await list({ token: { id: 7 } })), [2, 3, 1]);
+});
+
 test('what cannot be meant is refused by field', async () => {
   const { list } = await world({});
   const cases: [Partial<ListHeadsRequest>, string][] = [

@@ -86,11 +86,11 @@ async function candidates(
   for (const analysis of analyses) {
     const file = await deps.analyses.open(analysis);
     if (request.layer !== undefined && file.facts.layer !== request.layer) continue;
-    const fits = await filterOf(deps, request, file);
-    const orderOf = orderingOf(request, file);
+    const rankOf = await rankingOf(deps, request, file);
+    const orderOf = orderingOf(request, file, rankOf);
     for (let head = 0; head < file.facts.heads; head++) {
       const order = orderOf(head);
-      if (Number.isFinite(order) && fits(head)) found.push({ analysis, file, head, order });
+      if (Number.isFinite(order)) found.push({ analysis, file, head, order });
     }
   }
   return found.sort((a, b) => b.order - a.order); // stable: ties stay in the order of analyses and heads
@@ -100,25 +100,32 @@ async function candidates(
 function orderingOf(
   { detector, score_min }: ListHeadsRequest,
   file: AnalysisFile,
+  rankOf: ((head: number) => number) | undefined,
 ): (head: number) => number {
-  if (detector === '') return (head) => file.frequency(head);
+  if (detector === '') {
+    // A token's place among those of the head, then frequency, which is at most 1.
+    return (head) => file.frequency(head) - 2 * (rankOf?.(head) ?? 0);
+  }
   const at = file.facts.detectors.findIndex((each) => each.detector === detector);
   return (head) => {
-    const score = at < 0 ? Number.NaN : file.score(head, at);
+    const score =
+      at < 0 || rankOf?.(head) === Number.POSITIVE_INFINITY ? Number.NaN : file.score(head, at);
     return score >= score_min ? score : Number.NaN;
   };
 }
 
-async function filterOf(
+/** The best place of the token in the roles that are asked about, infinite where it has none; undefined without a token. */
+async function rankingOf(
   deps: ListDeps,
   { token, role }: ListHeadsRequest,
   file: AnalysisFile,
-): Promise<(head: number) => boolean> {
-  if (token === null) return () => true;
+): Promise<((head: number) => number) | undefined> {
+  if (token === null) return undefined;
   const named = token.id === undefined ? { text: token.text ?? '' } : { id: token.id };
   const id = await deps.token(file.facts.model, named);
   const roles = role === '' ? ROLES : [role as Role];
-  return (head) => roles.some((each) => file.matters(head, each, id));
+  return (head) =>
+    Math.min(...roles.map((each) => file.rank(head, each, id) ?? Number.POSITIVE_INFINITY));
 }
 
 /** A page belongs to one question and one set of analyses: what changed in between is said, never skipped over. */

@@ -210,7 +210,7 @@ export interface ListHeadsRequest {
   readonly layer?: number;
   /**
    * `previous_token`, `induction`, `subtoken_induction`, `successor`, `name_mover`, `copy_suppression`, `sink`, `arithmetic`,
-   * `thematic_anchor`: the order of the answer. Empty: by frequency.
+   * `thematic_anchor`: the order of the answer. Empty: by the place that the token has among those of a head, then by frequency.
    */
   readonly detector: string;
   readonly score_min: number;
