@@ -10,10 +10,6 @@ import { ANALYSES_CACHE_BYTES_MAX, ANALYSES_MAX } from './limits.ts';
 export const ANALYSIS_KIND = 'lorsa.analyse';
 export const HEADS_FILE = 'heads.safetensors';
 
-/** A checkpoint named by its folder or file, not by the job that made it. */
-export const isCheckpointPath = (name: string): boolean =>
-  name.includes('/') || name.endsWith('.safetensors') || name === '.';
-
 /** An analysis that has finished. */
 export interface FinishedAnalysis {
   readonly job: JobView;
@@ -62,19 +58,12 @@ export class FinishedAnalyses {
    * for an analysis of another checkpoint.
    */
   async of(checkpoint: string, analysis = ''): Promise<FinishedAnalysis> {
+    const { digest } = await this.sources.checkpoint(checkpoint);
     const all = await this.all();
-    // A job's checkpoint never changes, a file may.
-    const digest = isCheckpointPath(checkpoint)
-      ? (await this.sources.checkpoint(checkpoint)).digest
-      : undefined;
-    const ours = ({ request }: FinishedAnalysis) =>
-      digest === undefined
-        ? request.checkpoint === checkpoint
-        : request.checkpoint_digest === digest;
+    const ours = ({ request }: FinishedAnalysis) => request.checkpoint_digest === digest;
     if (analysis === '') {
       const found = all.find(ours);
       if (found) return found;
-      await this.sources.checkpoint(checkpoint); // whoever names no checkpoint at all is told that first
       throw notFound(
         `nobody has looked at ${checkpoint} yet: StartAnalysis does (heddle lorsa analyse ${checkpoint})`,
         { field: 'checkpoint', details: { missing: 'analysis', checkpoint } },

@@ -5,12 +5,13 @@ import type { Tensor } from '@heddle/tensor';
 import { type OpenCheckpoint, openCheckpoint } from '../checkpoint-files.ts';
 import { baselineRequest } from '../evaluate/baseline-request.ts';
 import type { LorsaDeps, LorsaPart } from '../part.ts';
+import { trainingResult } from '../training-result.ts';
 import { analyseDeps } from './analyse-deps.ts';
 import { analyseKind } from './analyse-job.ts';
 import { asJson, checkedAnalysis, sameQuestion } from './analysis-request.ts';
 import { ByteCache } from './byte-cache.ts';
 import { describeHead } from './describe-head.ts';
-import { ANALYSIS_KIND, FinishedAnalyses, isCheckpointPath } from './finished-analyses.ts';
+import { ANALYSIS_KIND, FinishedAnalyses } from './finished-analyses.ts';
 import { CHECKPOINT_CACHE_BYTES_MAX } from './limits.ts';
 import { listHeads } from './list-heads.ts';
 
@@ -95,17 +96,22 @@ function checkedToken(token: TargetToken): TargetToken {
   return token;
 }
 
-/** Checkpoints by name. Those of jobs never change and are kept for the next card; a file is read again. */
+/**
+ * Checkpoints by name. Those of finished jobs never change and are kept for the next card; a file, and the last
+ * checkpoint of a training that is not finished, are read again.
+ */
 function checkpointsOf(deps: LorsaDeps): (name: string) => Promise<OpenCheckpoint> {
   const { blobs, hub, jobs } = deps;
-  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
   const kept = new ByteCache<{ readonly bytes: number; readonly open: OpenCheckpoint }>(
     CHECKPOINT_CACHE_BYTES_MAX,
   );
-  const read = (name: string) => openCheckpoint({ blobs, hub, jobResult }, name);
+  const read = (name: string) =>
+    openCheckpoint({ blobs, hub, jobResult: trainingResult(deps) }, name);
   return async (name) => {
-    if (isCheckpointPath(name)) return read(name);
-    const { open } = await kept.get(name, async () => {
+    if (name === '' || isCheckpointPath(name)) return read(name);
+    const { result } = await jobs.get(name);
+    if (!result) return read(name);
+    const { open } = await kept.get(result.digest, async () => {
       const opened = await read(name);
       const { weights } = opened.layer;
       const bytes = Object.values(weights).reduce((sum, t) => sum + t.data.byteLength, 0);
@@ -114,3 +120,7 @@ function checkpointsOf(deps: LorsaDeps): (name: string) => Promise<OpenCheckpoin
     return open;
   };
 }
+
+/** A checkpoint named by its folder or file, not by the job that made it. */
+const isCheckpointPath = (name: string): boolean =>
+  name.includes('/') || name.endsWith('.safetensors') || name === '.';

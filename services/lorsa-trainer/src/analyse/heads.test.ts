@@ -91,7 +91,8 @@ async function world(
     },
     checkpoint: async (name) => {
       if (name === 'run-9') throw notFound('no job run-9');
-      const digest = name === '/folder' ? 'sha256:c' : 'sha256:other';
+      const known = { 'run-1': 'sha256:c', '/folder': 'sha256:c', 'run-2': 'd' };
+      const digest = known[name as keyof typeof known] ?? 'sha256:other';
       return { layer, digest, provenance: {} } as OpenCheckpoint;
     },
   });
@@ -206,7 +207,7 @@ test('what cannot be meant is refused by field', async () => {
   }
 });
 
-test('the newest analysis of a checkpoint answers; a file is known by its content, a job by its name', async () => {
+test('the newest analysis of a checkpoint answers; whatever it is called', async () => {
   const older = { heads: Array.from({ length: 4 }, (_, h) => finding(h, { activationMax: 9 })) };
   const { list, describe } = await world({}, older);
   assert.equal((await list()).heads?.length, 4, 'once, not twice');

@@ -25,7 +25,7 @@ export const ANALYSES_MAX = 256;
 /** Bytes of read analyses that are kept for the next question. */
 export const ANALYSES_CACHE_BYTES_MAX = 256 * 2 ** 20;
 
-/** Checkpoints of jobs that are kept open for the next card: their bytes, as they lie in the file. */
+/** Checkpoints of finished jobs that are kept open for the next card: their bytes, as they lie in the file. */
 export const CHECKPOINT_CACHE_BYTES_MAX = 512 * 2 ** 20;
 
 /** Summaries of one page, and how many unless the request says otherwise: what the contract says. */
