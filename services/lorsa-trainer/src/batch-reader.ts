@@ -72,6 +72,13 @@ export class BatchReader {
     return { batch: batched(taken, factors), place };
   }
 
+  /** The next `count` sequences among which a token counts: an epoch has one. */
+  async nextValid(from: DataPlace, count: number, factors: ScaleFactors): Promise<ReadBatch> {
+    let read = await this.next(from, count, factors);
+    while (!read.batch.valid.data.includes(1)) read = await this.next(read.place, count, factors);
+    return read;
+  }
+
   private epochOf({ epochRng }: DataPlace): Epoch {
     const of = epochRng.words.join();
     if (this.epoch?.of !== of) {

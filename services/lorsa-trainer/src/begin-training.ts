@@ -44,7 +44,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
   const norms = await measuredNorms(reader, place, settings.batch);
   const factors = scaleFactors(host.d_model, norms);
   const count = sampleSize(settings);
-  const { batch: sample } = await reader.next(place, count, factors);
+  const { batch: sample } = await reader.nextValid(place, count, factors);
   const programs = programsFor(settings.config);
   const weights = await initialWeights({
     settings,

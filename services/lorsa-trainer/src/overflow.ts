@@ -24,8 +24,8 @@ export function requireFiniteSteps(
 export function requireFiniteTensors(training: Of, { state, saved }: Standing): StateTensors {
   const tensors = training.backend.tensors();
   for (const [name, { data }] of Object.entries(tensors)) {
-    const value = data.find((each) => !Number.isFinite(each));
-    if (value !== undefined) {
+    for (const value of data) {
+      if (Number.isFinite(value)) continue;
       throw overflow(training, { step: state.step, saved, tensor: name, value });
     }
   }

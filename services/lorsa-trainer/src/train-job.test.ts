@@ -171,6 +171,15 @@ test('text larger than memory is read in groups of shards, and a killed training
   assert.ok(Math.abs((a ?? 0) - (b ?? 1)) < 0.1, `${a}, ${b}`);
 });
 
+test('a batch of special tokens only is passed over', async () => {
+  const bare = Array.from({ length: 9 }, () => ({ tokens: [0, 0] }));
+  const some = [...bare, ...prompts.slice(0, 3), ...bare.slice(0, 1), ...prompts.slice(3, 4)];
+  const { outcome } = await new World().run(
+    request({ steps: 20, batch: 1 }, { data: { prompts: some } }),
+  );
+  assert.equal(outcome.summary['tokens'], 20 * 23);
+});
+
 test('two trainings of the same layer and text share one pass', async () => {
   const world = new World();
   const first = await world.run(request({ steps: 4 }));

@@ -101,7 +101,7 @@ async function draw(training: Training, { state }: Standing, count: number): Pro
   const steps: TrainStep[] = [];
   let place: DataPlace = { cursor: state.cursor, epochRng: state.epochRng };
   for (let step = state.step; step < state.step + count; step++) {
-    const read = await reader.next(place, settings.batch, factors);
+    const read = await reader.nextValid(place, settings.batch, factors);
     ({ place } = read);
     const { x, y, valid } = read.batch;
     steps.push({
