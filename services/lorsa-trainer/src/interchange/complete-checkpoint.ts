@@ -19,6 +19,8 @@ export interface Decision {
     | 'missing-norms'
     | 'repeated-heads'
     | 'reading'
+    | 'before-gain'
+    | 'other-host'
     | 'poor-fit';
   readonly text: string;
 }

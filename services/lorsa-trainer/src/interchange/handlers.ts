@@ -4,9 +4,11 @@ import { invalidArgument, type Json, notFound } from '@heddle/core';
 import type { CallContext, Handlers, Init } from '@heddle/ports';
 import type { ExportRequest, ExportResponse, LorsaService } from '@heddle/ports/proto/lorsa';
 import { type CheckpointSources, checkpointFiles } from '../checkpoint-files.ts';
+import { requireLayer } from '../host-layer.ts';
 import type { LorsaDeps, LorsaPart } from '../part.ts';
 import { checkedData } from '../train-request.ts';
 import { trainingResult } from '../training-result.ts';
+import type { NormGain } from './before-gain.ts';
 import { exportFiles } from './export-files.ts';
 import { type ImportRequest, importKind } from './import-job.ts';
 import { EXPORT_CHUNK_BYTES } from './limits.ts';
@@ -30,10 +32,31 @@ export function interchangePart(deps: LorsaDeps): LorsaPart {
           if (!info) throw notFound(`no model ${model}`, { field: 'model' });
           return { d_model: info.d_model, digest: info.digest };
         },
+        gain: (model, layer) => readNormGain(deps, model, layer),
         breathe: () => nextTurn(),
       }),
     ],
   };
+}
+
+/** Gain and bias of the norm before a layer's attention. */
+async function readNormGain(
+  { hub, store, peers }: LorsaDeps,
+  model: string,
+  layer: number,
+): Promise<NormGain> {
+  const { model: info } = await peers.activation.DescribeModel({ model });
+  const folder = await hub.open(info?.path ?? model);
+  const loaded = await store.load(folder);
+  requireLayer(loaded.config, layer);
+  const reader = store.openWeights(folder, loaded);
+  try {
+    const gain = (await reader.read(`blocks.${layer}.ln1.w`)).data;
+    if (loaded.config.norm.kind !== 'layer') return { gain, bias: undefined };
+    return { gain, bias: (await reader.read(`blocks.${layer}.ln1.b`)).data };
+  } finally {
+    await reader.close();
+  }
 }
 
 export interface InterchangeHandlerDeps {

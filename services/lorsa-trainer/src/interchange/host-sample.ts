@@ -95,7 +95,8 @@ function cut(
   return { x: rows(loaded.x), y: rows(loaded.y), valid };
 }
 
-function meanNorms(sequences: readonly SampleSequence[]): MeanNorms {
+/** Mean norms of input and target over the tokens that count. */
+export function meanNorms(sequences: readonly SampleSequence[]): MeanNorms {
   const mean = (side: 'x' | 'y') => {
     let sum = 0;
     let count = 0;
