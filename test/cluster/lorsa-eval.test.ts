@@ -142,6 +142,17 @@ test('cross-entropies are those of the logits, and FVU on the held-out part is w
   assert.equal(job?.id, summary['baseline']);
 });
 
+test('a baseline that was cancelled does not stand in the way of the next', async () => {
+  const asked = { checkpoint: run, seed: 5 };
+  const { job: first } = await heddle.lorsa.StartBaseline(asked);
+  await heddle.jobs.Cancel({ id: first?.id ?? '' });
+  assert.equal((await heddle.waitForJob(first?.id ?? '')).state, 'JOB_STATE_CANCELLED');
+  const { job: second } = await heddle.lorsa.StartBaseline(asked);
+  assert.notEqual(second?.id, first?.id);
+  const { summary } = await ended(second);
+  assert.equal(summary['training'], run);
+});
+
 test('documents that the training saw are left out and counted; when no other is left it says so', async () => {
   const fresh = ['A text that is nowhere else.', 'And one more of the kind.'];
   const mixed = [...TEXTS.slice(0, 5), ...fresh].map((text) => ({ text }));
