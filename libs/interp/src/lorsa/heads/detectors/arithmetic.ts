@@ -129,7 +129,7 @@ function considerBands({ name, counts, sums }: Line, consider: Consider): void {
  */
 export const ARITHMETIC = {
   name: 'arithmetic',
-  threshold: 0.4,
+  threshold: 0.45,
   what: 'its activations on a+b= follow a rule about the operands',
 } as const;
 

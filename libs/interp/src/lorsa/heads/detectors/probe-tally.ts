@@ -177,9 +177,8 @@ export class ProbeTally {
   }
 
   private arithmetic(head: number): HeadScore {
-    const cells = this.heatMap(head);
     const active = this.cells.get(head)?.size ?? 0;
-    const fit = arithmeticFit(cells);
+    const fit = arithmeticFit(active > 0 ? this.heatMap(head) : []);
     const { name, threshold } = ARITHMETIC;
     const at = seen({ ...this.sumsOf(head), rows: active });
     const point = fit.counted < fit.explained ? ' (one value: counts a quarter)' : '';
