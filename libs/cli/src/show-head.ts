@@ -39,6 +39,10 @@ export function bestDetector({ scores }: Pick<HeadSummary, 'scores'>): DetectorS
 }
 
 const isCalled = ({ score, threshold }: DetectorScore): boolean => score > threshold;
+/** A detector that comes at least half way to its threshold. */
+const worthNaming = (best: DetectorScore | undefined): DetectorScore | undefined =>
+  best && best.score >= best.threshold / 2 ? best : undefined;
+
 const named = (detector: string): string => detector.replaceAll('_', ' ');
 
 /** Tokens with their weights, as many as fit. */
@@ -67,9 +71,11 @@ const CELL_COLUMNS = 22;
 export function headsTable(heads: readonly HeadSummary[], detector: string): string {
   const isMixed = new Set(heads.map(({ checkpoint }) => checkpoint)).size > 1;
   const rows = heads.map((head) => {
-    const score =
-      detector === '' ? bestDetector(head) : head.scores.find((s) => s.detector === detector);
-    const found = score ? `${named(score.detector)} ${score.score.toFixed(2)}` : '-';
+    const asked = head.scores.find((score) => score.detector === detector);
+    const score = detector === '' ? worthNaming(bestDetector(head)) : asked;
+    const found = score
+      ? `${isCalled(score) ? '●' : '○'} ${named(score.detector)} ${score.score.toFixed(2)}`
+      : '-';
     const few = (tokens: readonly WeightedToken[]) =>
       bare(tokens.slice(0, CELL_TOKENS), CELL_COLUMNS);
     return [
@@ -78,7 +84,7 @@ export function headsTable(heads: readonly HeadSummary[], detector: string): str
       head.qk_head,
       percent(head.frequency),
       showNumber(head.activation_max),
-      `${score && isCalled(score) ? '●' : '○'} ${found}`,
+      found,
       few(head.fires_on),
       few(head.reads_from),
       few(head.raises),

@@ -9,7 +9,7 @@ import { readVocabulary, textsOf } from './vocabulary-pass.ts';
 
 /** What an analysis needs, out of what the composition root gives the service. */
 export function analyseDeps(deps: LorsaDeps): AnalyseDeps {
-  const { engine, versions, peers } = deps;
+  const { engine, metrics, versions, peers } = deps;
   const hosts = new HostAccess({ ...deps, activation: peers.activation });
   const idsOf = async (model: string, text: string, no_special: boolean, signal: AbortSignal) => {
     const request = { model, prompt: { text }, options: { no_special } };
@@ -17,6 +17,7 @@ export function analyseDeps(deps: LorsaDeps): AnalyseDeps {
   };
   return {
     engine,
+    metrics,
     versions,
     unseen: (context, { checkpoint, model, data }) =>
       openUnseen(unseenDeps(deps), context, { checkpoint, model, data }),

@@ -7,7 +7,8 @@ import { initialiseLevelA, type LorsaLayer, mapWeights, toF32 } from '@heddle/in
 import { DETECTORS } from '@heddle/interp/lorsa/heads';
 import { type BlobDigest, decodeOutcome } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
-import { MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
+import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
+import { LORSA_METRICS } from '../metrics.ts';
 import { syntheticLayer } from '../synthetic-layer.ts';
 import type { Unseen, UnseenShard } from '../unseen.ts';
 import { analyseKind } from './analyse-job.ts';
@@ -101,10 +102,16 @@ class World {
   readonly finished: JobView[] = [];
   saved: Snapshot | undefined;
   captures = 0;
+  readonly metrics = new CountingMetrics();
+
+  constructor() {
+    this.metrics.register(LORSA_METRICS);
+  }
 
   private deps(unseen: Unseen): AnalyseDeps {
     return {
       engine,
+      metrics: this.metrics,
       versions: { heddle: 'test' },
       unseen: async () => unseen,
       host: async () => ({ ...host, n_ctx: 256 }),
@@ -202,7 +209,9 @@ test('killed in the middle of any shard and resumed, the findings are the same t
 
 test('the same checkpoint over the same text is not looked at twice', async () => {
   const world = new World();
-  const { output, artifact } = await world.run();
+  const { output, artifact, outcome } = await world.run();
+  const { tokens } = outcome.summary;
+  assert.equal(world.metrics.value('lorsa_trainer_analysed_tokens_total'), tokens);
   const result = await world.blobs.put(output.bytes as Uint8Array);
   world.finished.push({
     id: 'job-1',

@@ -129,7 +129,7 @@ async function takeUp({ context, request, unseen, host, inspected, baseline }: A
 }
 
 async function readShard(
-  { context, unseen, runner, baseline }: Analysis,
+  { deps, context, unseen, runner, baseline }: Analysis,
   state: PassState,
   shard: UnseenShard,
 ): Promise<PassState> {
@@ -154,6 +154,8 @@ async function readShard(
       await context.pulse();
     }
   }
+  const tokens = shard.valid.data.reduce((sum, counts) => sum + counts, 0);
+  deps.metrics.add('lorsa_trainer_analysed_tokens_total', tokens);
   const { digest } = await context.blobs.put(encodeTexts(shard));
   return {
     ...state,

@@ -1,7 +1,7 @@
 import type { TaskContext } from '@heddle/actor';
 import type { InspectedLayer } from '@heddle/interp/lorsa/heads';
 import type { SaeLayer } from '@heddle/interp/sae';
-import type { Engine } from '@heddle/ports';
+import type { Engine, Metrics } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 import type { HostLayer } from '../host-layer.ts';
 import type { Unseen } from '../unseen.ts';
@@ -13,6 +13,7 @@ import type { Vocabulary } from './vocabulary-pass.ts';
 /** What an analysis needs of the rest of the process. */
 export interface AnalyseDeps {
   readonly engine: Engine;
+  readonly metrics: Metrics;
   readonly versions: Readonly<Record<string, string>>;
   /** Text that did not train the checkpoint. */
   readonly unseen: (context: TaskContext, request: AnalysisRequest) => Promise<Unseen>;
