@@ -16,11 +16,12 @@ export interface NormGain {
 /** A gain this small beside the largest loses what it multiplies: n could not be found again from x. */
 const GAIN_SHARE_MIN = 1e-4;
 
-/** Whether n can be had from x at all. */
-export function invertible({ gain }: NormGain): boolean {
+/** Whether n is something else than x, and can be had from it. */
+export function tellsApart({ gain, bias }: NormGain): boolean {
   const sizes = gain.map(Math.abs);
   const largest = sizes.reduce((most, size) => Math.max(most, size), 0);
-  return sizes.every((size) => size > largest * GAIN_SHARE_MIN);
+  const same = gain.every((g) => g === 1) && (bias?.every((b) => b === 0) ?? true);
+  return !same && sizes.every((size) => size > largest * GAIN_SHARE_MIN);
 }
 
 /** The same tokens with n in the place of x. */

@@ -25,7 +25,7 @@ import {
 } from '../checkpoint-files.ts';
 import { digestOfTensors } from '../programs.ts';
 import type { DataRequest } from '../train-request.ts';
-import { afterGain, beforeGain, invertible, type NormGain } from './before-gain.ts';
+import { afterGain, beforeGain, type NormGain, tellsApart } from './before-gain.ts';
 import {
   type CompletedCheckpoint,
   completed,
@@ -33,6 +33,7 @@ import {
   NORM_PREFIX,
 } from './complete-checkpoint.ts';
 import { type HostSample, hostSample, type SampleDeps } from './host-sample.ts';
+import { FVU_TIE } from './limits.ts';
 import {
   type Check,
   checkReadings,
@@ -101,18 +102,23 @@ async function runImport(deps: ImportDeps, task: Task, context: TaskContext): Pr
   const engine = provider === 'cpu' ? deps.engine : undefined;
   const on = { engine, signal: context.signal, breathe: deps.breathe };
   const declared = declaredReading(complete);
-  const plain = await checkReadings(on, layer, declared, sample);
-  const found = { request, model, host, files, origin, sample };
-  if (fitting(plain).length > 0) {
-    return kept(deps, context, { ...found, complete, check: plain, fit: choose(plain) });
-  }
+  const after = await checkReadings(on, layer, declared, sample);
   const norm = await normBefore(deps, model, layer);
-  if (norm === undefined) throw neitherFits(plain);
-  const check = await checkReadings(on, layer, declared, beforeGain(sample, norm));
-  if (fitting(check).length === 0) throw neitherFits(plain, check);
-  const fit = choose(check);
-  const converted = convertedTensors(complete, afterGain({ ...layer, ...fit }, norm));
-  return kept(deps, context, { ...found, complete: converted, check, fit });
+  const before = norm && (await checkReadings(on, layer, declared, beforeGain(sample, norm)));
+  const found = { request, model, host, files, origin, sample };
+  if (norm === undefined || before === undefined || !readsBefore(before, after)) {
+    if (fitting(after).length === 0) throw neitherFits(after, before);
+    return kept(deps, context, { ...found, complete, check: after, fit: choose(after) });
+  }
+  const fit = choose(before);
+  const converted = convertedTensors(complete, afterGain({ ...layer, ...fit }, norm), after);
+  return kept(deps, context, { ...found, complete: converted, check: before, fit });
+}
+
+/** Whether the input is rather the norm before its gain: on the same tokens, better by more than a tie. */
+function readsBefore(before: Check, after: Check): boolean {
+  const best = ({ fits }: Check) => Math.min(...fits.map(({ fvu }) => fvu));
+  return fitting(before).length > 0 && best(before) < best(after) - FVU_TIE;
 }
 
 /** Errors: `not_found`, saying so where only the file names a host, by its maker's name or path. */
@@ -142,14 +148,17 @@ async function normBefore(
   const layer = /^blocks\.(\d+)\.ln1\.hook_normalized$/.exec(hookIn)?.[1];
   if (layer === undefined) return undefined;
   const norm = await deps.gain(model, Number(layer));
-  return invertible(norm) ? norm : undefined;
+  return tellsApart(norm) ? norm : undefined;
 }
 
 /** What reads the input in the file, replaced by what reads it after the norm's gain. */
-function convertedTensors(complete: CompletedCheckpoint, layer: LorsaLayer): CompletedCheckpoint {
+function convertedTensors(
+  complete: CompletedCheckpoint,
+  layer: LorsaLayer,
+  after: Check,
+): CompletedCheckpoint {
   const { W_Q, W_K, W_V, b_Q, b_K, b_V } = layer.weights;
-  const text =
-    'hook_point_in is the norm before its gain in the file: W_Q, W_K, W_V and their biases are converted to read after it, as the host’s own weights do';
+  const text = `hook_point_in is the norm before its gain in the file: W_Q, W_K, W_V and their biases are converted to read after it, as the host’s own weights do (read as after it: ${showFits(after)})`;
   return {
     ...complete,
     tensors: { ...complete.tensors, W_Q, W_K, W_V, b_Q, b_K, b_V },
