@@ -1,4 +1,6 @@
 import { HostAccess, targetJson } from '@heddle/client';
+import type { LorsaLayer } from '@heddle/interp/lorsa';
+import { buildAnalysis, forInspection } from '@heddle/interp/lorsa/heads';
 import type { Handlers } from '@heddle/ports';
 import type { LorsaService } from '@heddle/ports/proto/lorsa';
 import type { Tensor } from '@heddle/tensor';
@@ -12,6 +14,7 @@ import { asJson, checkedAnalysis, sameQuestion } from './analysis-request.ts';
 import { ByteCache } from './byte-cache.ts';
 import { describeHead } from './describe-head.ts';
 import { ANALYSIS_KIND, FinishedAnalyses } from './finished-analyses.ts';
+import { headAlone } from './head-alone.ts';
 import { CHECKPOINT_CACHE_BYTES_MAX } from './limits.ts';
 import { listHeads } from './list-heads.ts';
 
@@ -50,7 +53,8 @@ export function headHandlers(
   const { jobs, analyses, checkpoint, hosts } = deps;
   return {
     async StartAnalysis(request, call) {
-      const { digest } = await checkpoint(request.checkpoint);
+      const { digest, layer } = await checkpoint(request.checkpoint);
+      requireInspectable(layer);
       const analysis = checkedAnalysis(request, digest);
       if (analysis.baseline) await deps.requireBaseline(request.checkpoint, call.signal);
       // What was asked before is answered with the same job; a corpus may hold other text by now, and its job finds out.
@@ -86,6 +90,12 @@ export function headHandlers(
         call.signal,
       ),
   };
+}
+
+/** Refuses now what the job would refuse later: a normalisation or an activation whose heads cannot be looked at one by one. */
+function requireInspectable(layer: LorsaLayer): void {
+  const { config } = forInspection(headAlone(layer, 0));
+  buildAnalysis(config);
 }
 
 type TargetToken = NonNullable<Parameters<typeof targetJson>[0]>;
