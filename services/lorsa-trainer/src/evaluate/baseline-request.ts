@@ -1,5 +1,5 @@
 import type { JobView } from '@heddle/actor';
-import { failedPrecondition } from '@heddle/core';
+import { failedPrecondition, invalidArgument } from '@heddle/core';
 import type { KShape } from '@heddle/interp/lorsa';
 import { decodeOutcome } from '@heddle/ports';
 import { openCheckpoint } from '../checkpoint-files.ts';
@@ -146,6 +146,7 @@ async function trainingOf({ jobs }: BaselineDeps, checkpoint: string): Promise<J
       `${what}: a baseline is trained on what the checkpoint was trained on, which only a training of this server tells. Train the layer here (heddle lorsa train), or evaluate without a baseline`,
       { field: 'baseline' },
     );
+  if (checkpoint === '') throw invalidArgument('no training named', { field: 'checkpoint' });
   if (checkpoint.includes('/') || checkpoint.endsWith('.safetensors')) {
     throw refuse(`${checkpoint} is a file`);
   }

@@ -129,6 +129,7 @@ test('without a training of this server there is no baseline, and the refusal sa
     refused('failed_precondition', /which activations/),
   );
   await assert.rejects(baselineRequest(deps, 'nobody', 0), refused('not_found', /no job/));
+  await assert.rejects(baselineRequest(deps, '', 0), refused('invalid_argument', /no training/));
 });
 
 test('the same baseline is the same job, another seed another one', async () => {
