@@ -253,13 +253,25 @@ export class JobRuntime {
     return { ...result, provenance: present(provenance, 'provenance') };
   }
 
-  /** The last checkpoint of a job of one task, whatever became of the job. Errors: `not_found`, `data_loss`. */
+  /**
+   * The last checkpoint of a job of one task, whatever became of the job; the one before it where the last is damaged, or
+   * superseded and removed meanwhile. Errors: `not_found`, `data_loss`.
+   */
   async checkpoint(id: string): Promise<Snapshot | undefined> {
     const [task] = (await this.known(id)).tasks;
-    if (task?.checkpoint === undefined) return undefined;
-    const { blob, cursor, references } = task.checkpoint;
-    const framed = await this.options.blobs.read(blob);
-    return { bytes: openCheckpoint(framed, { job: id, task: 0, cursor }), cursor, references };
+    let failure: unknown;
+    for (const kept of [task?.checkpoint, task?.earlier]) {
+      if (kept === undefined) continue;
+      const { blob, cursor, references } = kept;
+      try {
+        const framed = await this.options.blobs.read(blob);
+        return { bytes: openCheckpoint(framed, { job: id, task: 0, cursor }), cursor, references };
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return undefined;
   }
 
   /** Frees what no pinned and no unfinished job needs, or only what is past the budgets; says what. */
