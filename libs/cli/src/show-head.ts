@@ -106,7 +106,7 @@ export function headCard(card: DescribeHeadResponse, paper: Paper): string {
     detectorLines(summary, paper),
     tokenLines(summary, paper),
     hostLine(summary).map((line) => cutTo(line, columns)),
-    ruleLines(card, rule).map((line) => cutTo(line, columns)),
+    ruleLines(card, rule, columns),
   ];
   if (samples.length > 0) {
     const legend =
@@ -188,7 +188,7 @@ function hostLine({ original_heads, participation_ratio, layer }: HeadSummary): 
   ];
 }
 
-function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null): string[] {
+function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null, columns: number): string[] {
   if (!rule) return ['  rule        -'];
   const others = [
     ...(rule.auroc_baseline === undefined ? [] : [`TopK SAE ${area(rule.auroc_baseline)}`]),
@@ -201,9 +201,9 @@ function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null): string[] 
       ? 'not scored: the head is silent on the half of the text that scores'
       : `AUROC ${area(rule.auroc)} on other text${against}`;
   const all = `Lorsa ${area(card.auroc_lorsa)}${sae}, shuffled ${area(card.auroc_shuffled)}`;
-  return [
-    `  rule        ${rule.text}`,
-    `              ${score}`,
-    `              mean of all heads: ${all}`,
-  ];
+  const under = ' '.repeat(14);
+  const lines = [rule.text, score, `mean of all heads: ${all}`].flatMap((line) =>
+    wrapWords(line, columns - under.length),
+  );
+  return lines.map((line, at) => `${at === 0 ? '  rule        ' : under}${line}`);
 }
