@@ -2,6 +2,7 @@ import { Rng } from '@heddle/core';
 import { fromRows, lstsq } from '@heddle/linalg';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { CATEGORIES, NAMES } from '../../../tasks/index.ts';
+import { lorsaForward } from '../../forward.reference.ts';
 import type { LorsaConfig } from '../../lorsa-config.ts';
 import { type LorsaWeights, zeroWeights } from '../../lorsa-weights.ts';
 import { tinyLorsaConfig } from '../../tiny-lorsa.ts';
@@ -11,7 +12,7 @@ import { drawProbes, probeTexts } from '../probes/draw-probes.ts';
 import type { DetectorName, Probe, ProbeVocabulary } from '../probes/probe.ts';
 import { TokenEffects } from '../token-effects.ts';
 
-const D_TOKEN = 128;
+const D_TOKEN = 104;
 const WAVES = 16;
 const FLAGS = { one: 0, first: 1, nameOnce: 2 } as const;
 const AT = {
@@ -213,11 +214,33 @@ export class TinyTextWorld {
     return lstsq(fromRows(rows), fromRows(target)).data;
   }
 
-  run({ config, weights }: HandmadeLayer, probe: Probe): HeadSequence[] {
+  /** What the layer does on a probe; `x`: what it reads, if not this world's. */
+  run(
+    { config, weights }: HandmadeLayer,
+    probe: Probe,
+    x = (tokens: readonly number[]) => this.x(tokens),
+  ): HeadSequence[] {
     return probe.sequences.map(({ tokens }, index) => {
       const valid = new Uint8Array(tokens.length).fill(1);
-      return referenceSequence(config, weights, { x: this.x(tokens), tokens, valid, index });
+      return referenceSequence(config, weights, { x: x(tokens), tokens, valid, index });
     });
+  }
+
+  /** What stands before the second attention of a model with random weights: LN(r + attention(LN(r))), r random words and places. */
+  randomModel(rng: Rng): (tokens: readonly number[]) => Tensor<'f64'> {
+    const { config, weights } = this.random(64, rng);
+    const draw = () => Float64Array.from({ length: D_MODEL }, () => rng.normal());
+    const words = Array.from(this.embeddings, draw);
+    const places = Array.from({ length: 256 }, draw);
+    return (tokens) => {
+      const residual = tokens.map((token, t) =>
+        words[token].map((value, d) => value + 0.5 * places[t][d]),
+      );
+      const { data } = lorsaForward(config, weights, normalised(residual)).reconstruction;
+      return normalised(
+        residual.map((row, t) => row.map((value, d) => value + data[t * D_MODEL + d])),
+      );
+    };
   }
 
   effects({ weights }: HandmadeLayer): TokenEffects {
@@ -227,4 +250,17 @@ export class TinyTextWorld {
   topicWords(topic: string): number[] {
     return CATEGORIES[topic].map((word) => this.id(` ${word}`));
   }
+}
+
+/** LayerNorm without gain: mean 0, norm 2, about that of the world's own rows. */
+function normalised(rows: readonly Float64Array[]): Tensor<'f64'> {
+  const out = new Float64Array(rows.length * D_MODEL);
+  rows.forEach((row, t) => {
+    const mean = row.reduce((a, b) => a + b, 0) / D_MODEL;
+    const norm = Math.sqrt(row.reduce((sum, value) => sum + (value - mean) ** 2, 0));
+    row.forEach((value, d) => {
+      out[t * D_MODEL + d] = (2 * (value - mean)) / norm;
+    });
+  });
+  return tensor('f64', [rows.length, D_MODEL], out);
 }
