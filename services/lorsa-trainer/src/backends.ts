@@ -1,3 +1,4 @@
+import type { Estimate } from '@heddle/actor';
 import { resourceExhausted } from '@heddle/core';
 import {
   type BackendOptions,
@@ -9,9 +10,9 @@ import {
 } from '@heddle/interp/lorsa';
 import type { Engine, Kernels, Program, Provider } from '@heddle/ports';
 import { PLAN_STEPS } from './limits.ts';
-import type { TrainSettings } from './lorsa-settings.ts';
+import { estimateSparse, estimateTraining, type TrainSettings } from './lorsa-settings.ts';
 import { graphProgram } from './programs.ts';
-import type { Backend } from './train-request.ts';
+import type { Backend, TrainRequest } from './train-request.ts';
 
 export interface ChosenBackend {
   readonly backend: Backend;
@@ -66,6 +67,17 @@ export async function chooseBackend(
   if (fits) return { backend: 'sparse', reason: '' };
   const reason = `sparse would need ${bytes} bytes of one memory; at most ${limitBytes}`;
   return { backend: 'graph', reason };
+}
+
+/** What a training will cost on a CPU. Errors: as `requireBackend`. */
+export async function estimateFor(
+  { kernels }: { readonly kernels: () => Promise<Pick<Kernels, 'estimate'>> },
+  { backend: asked }: Pick<TrainRequest, 'backend'>,
+  settings: TrainSettings,
+): Promise<Estimate> {
+  const { backend } = await chooseBackend(kernels, asked, { settings, provider: 'cpu' });
+  if (backend === 'graph') return estimateTraining(settings);
+  return estimateSparse(settings, (await kernels()).estimate(sizesOf(settings)).bytes);
 }
 
 /** Opens a backend; the caller closes it. Errors: `resource_exhausted`. */

@@ -13,12 +13,13 @@ import {
   topKAt,
 } from '@heddle/interp/lorsa';
 import { tensor } from '@heddle/tensor';
+import { estimateFor } from './backends.ts';
 import { begin, noted, takeUp } from './begin-training.ts';
 import { curvePoint, onCurve } from './curve.ts';
 import type { DataPlace } from './epoch-order.ts';
 import { finish } from './finish-training.ts';
 import { DENSE_SHARE, PLAN_BYTES_MAX } from './limits.ts';
-import { estimateTraining, settingsFor } from './lorsa-settings.ts';
+import { settingsFor } from './lorsa-settings.ts';
 import { requireFiniteSteps, requireFiniteTensors } from './overflow.ts';
 import type { TrainRequest } from './train-request.ts';
 import type { Standing, TrainDeps, Training } from './training.ts';
@@ -30,7 +31,7 @@ export function trainKind(deps: TrainDeps): JobKind {
     limits: { concurrency: 1 },
     estimate: async (json) => {
       const request = json as unknown as TrainRequest;
-      return estimateTraining(settingsFor(request, await deps.sizes(request.model)));
+      return estimateFor(deps, request, settingsFor(request, await deps.sizes(request.model)));
     },
     split: () => [{ input: null }],
     run: (task, context) => runTraining(deps, task, context),

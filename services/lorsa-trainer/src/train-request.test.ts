@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
 import type { StartTrainRequest } from '@heddle/ports/proto/lorsa';
 import { chooseBackend } from './backends.ts';
-import { estimateTraining, settingsFor } from './lorsa-settings.ts';
+import { estimateSparse, estimateTraining, settingsFor } from './lorsa-settings.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
 import { checkedTrain } from './train-request.ts';
 import { startTrain, trainRequest } from './training-fixture.ts';
@@ -208,4 +208,8 @@ test('an estimate grows with steps and heads, and knows a step of the published 
   assert.ok(seconds > 0.09 && seconds < 0.81, `${seconds} s`);
   assert.ok(bytes > 0.1e9 && bytes < 1.8e9, `${bytes} bytes`);
   assert.ok(estimateTraining({ ...settings, steps: 10 }).seconds > 9 * seconds);
+  // The sparse step of this size has 10.1 of the dense one's 30.9 GFLOP.
+  const sparse = estimateSparse(settings, 1e8);
+  assert.ok(sparse.seconds < 0.5 * seconds && sparse.seconds > 0.1 * seconds, `${sparse.seconds}`);
+  assert.ok(sparse.bytes > 1e8);
 });
