@@ -9,8 +9,9 @@ import {
   type TrainBackend,
 } from '@heddle/interp/lorsa';
 import type { Engine, Kernels, Program, Provider } from '@heddle/ports';
+import { estimateSparse, estimateTraining } from './estimate-training.ts';
 import { PLAN_STEPS } from './limits.ts';
-import { estimateSparse, estimateTraining, type TrainSettings } from './lorsa-settings.ts';
+import type { TrainSettings } from './lorsa-settings.ts';
 import { graphProgram } from './programs.ts';
 import type { Backend, TrainRequest } from './train-request.ts';
 
