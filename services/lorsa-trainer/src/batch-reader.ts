@@ -11,7 +11,7 @@ import {
   type ShardSize,
 } from './epoch-order.ts';
 import type { LayerShards, LoadedShard } from './layer-shards.ts';
-import type { Sequences } from './training-data.ts';
+import type { Sequences } from './sequences.ts';
 
 /** Some whole sequences in normalised units, and where the training stands after them. */
 export interface ReadBatch {

@@ -15,7 +15,7 @@ import { BatchReader } from '../batch-reader.ts';
 import { LayerShards } from '../layer-shards.ts';
 import { GROUP_BYTES, PLAN_BYTES_MAX, PLAN_STEPS } from '../limits.ts';
 import { digestOf, programOf } from '../programs.ts';
-import type { Sequences } from '../training-data.ts';
+import type { Sequences } from '../sequences.ts';
 import { type BaselineRequest, saeSettings } from './baseline-request.ts';
 import { SCALE_TOKENS } from './limits.ts';
 import { absorbSaeSteps, planSaeSteps, type SaeReport, type SaeSettings } from './sae-steps.ts';

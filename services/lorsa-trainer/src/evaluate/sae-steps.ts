@@ -13,7 +13,7 @@ import { SAE_AUX, SAE_STATE, type SaeConfig, type SaeTrainingState } from '@hedd
 import type { Feed, Outputs, Plan, Program, Step } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import type { DataPlace } from '../epoch-order.ts';
-import type { Sequences } from '../training-data.ts';
+import type { Sequences } from '../sequences.ts';
 
 /** A baseline with every number filled in: those of the training that it stands beside. */
 export interface SaeSettings {
