@@ -39,6 +39,7 @@ export {
   type TokenOccurrences,
   wantedRows,
 } from './head-statistics.ts';
+export { HeldOutText } from './held-out-text.ts';
 export { forInspection, type InspectedLayer } from './inspection.ts';
 export type { HeadEvent } from './kept-events.ts';
 export { DENSE_FREQUENCY, DISPLAY_SHARE, HELD_OUT_TOKENS_MAX, SAMPLES_MAX } from './limits.ts';
@@ -64,7 +65,7 @@ export {
   type ProbeVocabulary,
 } from './probes/probe.ts';
 export { shuffledProbe } from './probes/shuffled-probe.ts';
-export { HeldOutText, type RuleScores, ruleHalf, scoreRules } from './rule-scores.ts';
+export { type RuleScores, ruleHalf, scoreRules } from './rule-scores.ts';
 export type { TokenWeight } from './token-counts.ts';
 export {
   buildTokenTops,

@@ -159,15 +159,64 @@ test('a rule reads as a sentence', () => {
   assert.match(ruleText(learnRule(statistics, 3), show), /^fires on no token in particular$/);
 });
 
-test('held-out text stops at its limit with a whole sequence, and survives being written and read', () => {
-  const sequences = text(3, 20, true);
-  const held = heldOut(sequences, 100);
-  assert.equal(held.tokens, 5 * 23);
-  assert.equal(held.full, true);
+test('held-out text keeps just enough sequences, from all over the text, whatever the order and the split', () => {
+  const sequences = text(3, 60, true);
+  const held = heldOut(sequences, 200);
+  const rule = learnRule(learnt(sequences), 0);
+  const answers = (of: HeldOutText) => [
+    of.tokens,
+    [...of.scores(rule)],
+    of.activeOn(0),
+    of.activeOn(2),
+  ];
 
-  const read = HeldOutText.decode(held.encode());
-  assert.deepEqual(read, held);
-  assert.deepEqual(read.encode(), held.encode());
+  assert.equal(
+    held.tokens,
+    9 * 23,
+    'nine sequences of 23 valid tokens are the fewest that give 200',
+  );
+  const parts = heldOut(sequences.slice(0, 25), 200);
+  parts.merge(heldOut(sequences.slice(25), 200));
+  assert.deepEqual(answers(parts), answers(held));
+  assert.deepEqual(answers(heldOut(new Rng(1).shuffle(sequences), 200)), answers(held));
+  assert.deepEqual(parts.encode(), held.encode());
+
+  // In 200 texts each sequence is kept as often as the others: 9 of 60.
+  const kept = new Float64Array(60);
+  for (let round = 0; round < 200; round++) {
+    const shifted = new HeldOutText(HEADS, 200);
+    for (const sequence of sequences)
+      shifted.add({
+        ...sequence,
+        index: sequence.index + 60 * round,
+        tokens: Array.from(sequence.tokens, () => sequence.index),
+      });
+    const every = shifted.scores({
+      fires: sequences.map((_, token) => ({ token, weight: 0, logRatio: token })),
+      firesElse: 0,
+      reads: [],
+      readsElse: 0,
+      distances: new Float64Array(DISTANCE_BUCKETS),
+    });
+    for (const index of new Set([...every].map((score) => Math.round(Math.log(score)))))
+      kept[index]!++;
+  }
+  kept.forEach((count, index) => {
+    assert.ok(Math.abs(count - 30) < 26, `${index}: ${count}`);
+  });
+});
+
+test('held-out text survives being written and read, and goes on alike', () => {
+  const sequences = text(3, 60, true);
+  const half = heldOut(sequences.slice(0, 30), 300);
+  const read = HeldOutText.decode(half.encode());
+  for (const sequence of sequences.slice(30)) {
+    half.add(sequence);
+    read.add(sequence);
+  }
+
+  assert.deepEqual(read.encode(), half.encode());
+  assert.deepEqual(read.encode(), heldOut(sequences, 300).encode());
   assert.throws(() => HeldOutText.decode(new Uint8Array(40)), /damaged/);
 });
 
