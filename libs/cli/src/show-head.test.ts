@@ -39,7 +39,7 @@ detectors
               participation ratio 1.72
 
   rule        fires on ␣Mary or ⏎ and reads from ␣John
-              AUROC 0.91 on other text (TopK SAE 0.80, another head's 0.51)
+              AUROC 0.91 on other text (nearest SAE feature 0.80, another head's 0.51)
               mean of all heads: Lorsa 0.83, TopK SAE 0.79, shuffled 0.50
 
 samples  [token|share of the activation] «query»

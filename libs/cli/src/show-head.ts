@@ -191,7 +191,9 @@ function hostLine({ original_heads, participation_ratio, layer }: HeadSummary): 
 function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null, columns: number): string[] {
   if (!rule) return ['  rule        -'];
   const others = [
-    ...(rule.auroc_baseline === undefined ? [] : [`TopK SAE ${area(rule.auroc_baseline)}`]),
+    ...(rule.auroc_baseline === undefined
+      ? []
+      : [`nearest SAE feature ${area(rule.auroc_baseline)}`]),
     ...(rule.auroc_shuffled === undefined ? [] : [`another head's ${area(rule.auroc_shuffled)}`]),
   ];
   const against = others.length === 0 ? '' : ` (${others.join(', ')})`;

@@ -5,6 +5,7 @@ import { OrtEngine } from '@heddle/adapters/ort';
 import { Rng } from '@heddle/core';
 import { initialiseLevelA, type LorsaLayer, mapWeights, toF32 } from '@heddle/interp/lorsa';
 import { DETECTORS } from '@heddle/interp/lorsa/heads';
+import type { SaeLayer } from '@heddle/interp/sae';
 import { type BlobDigest, decodeOutcome } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
@@ -49,6 +50,34 @@ const random: LorsaLayer = {
   normalisation: 'inference',
 };
 
+const FEATURES = 40;
+const encoders = normal(FEATURES * D);
+const decoders = normal(FEATURES * D);
+
+/** A random SAE, its features numbered in some order. */
+function saeOf(order: (feature: number) => number): SaeLayer {
+  const W_enc = new Float32Array(FEATURES * D);
+  const W_dec = new Float32Array(FEATURES * D);
+  for (let feature = 0; feature < FEATURES; feature++) {
+    const from = decoders.subarray(feature * D, (feature + 1) * D);
+    const norm = Math.hypot(...from);
+    for (let d = 0; d < D; d++) {
+      W_dec[order(feature) * D + d] = (from[d] as number) / norm;
+      W_enc[d * FEATURES + order(feature)] = encoders[feature * D + d] as number;
+    }
+  }
+  return {
+    config: { d_model: D, d_sae: FEATURES, topK: 4 },
+    weights: {
+      W_enc: tensor('f32', [D, FEATURES], W_enc),
+      b_enc: tensor('f32', [FEATURES], new Float32Array(FEATURES)),
+      W_dec: tensor('f32', [FEATURES, D], W_dec),
+      b_dec: tensor('f32', [D], new Float32Array(D)),
+    },
+    hook: host.hookOut,
+  };
+}
+
 function xOf(tokens: ArrayLike<number>, pos = tokens.length): Tensor<'f32'> {
   const x = new Float32Array(pos * D);
   for (let t = 0; t < tokens.length; t++) {
@@ -80,7 +109,7 @@ function shardOf(index: number, sequences = 10): UnseenShard {
     valid: tensor('u8', shape, valid),
     tokens,
     lengths,
-    documents: Array.from(lengths, (_, b) => BigInt(1000 * index + Math.floor(b / 2)) << 55n),
+    documents: Array.from(lengths, (_, b) => BigInt(1000 * index + Math.floor(b / 2))),
   };
 }
 
@@ -108,7 +137,7 @@ class World {
     this.metrics.register(LORSA_METRICS);
   }
 
-  private deps(unseen: Unseen): AnalyseDeps {
+  private deps(unseen: Unseen, baseline?: SaeLayer): AnalyseDeps {
     return {
       engine,
       metrics: this.metrics,
@@ -116,7 +145,7 @@ class World {
       unseen: async () => unseen,
       host: async () => ({ ...host, n_ctx: 256 }),
       vocabulary: async () => ({ rows, gain: new Float64Array(D).fill(1), centre: false }),
-      baseline: () => assert.fail('no baseline was asked for'),
+      baseline: async () => ({ layer: baseline ?? assert.fail('not asked for'), digest: 's' }),
       encode: async () => [],
       prefix: async () => [0],
       texts: async (_, tokens) => new Map([...tokens].map((id) => [id, ` t${id}`])),
@@ -128,8 +157,10 @@ class World {
   }
 
   /** `stopAt`: fires the signal once this many sequences are reported. */
-  async run(options: { stopAt?: number; layer?: LorsaLayer; shards?: number; seed?: number } = {}) {
-    const { stopAt = Number.POSITIVE_INFINITY, layer = random, shards = 4, seed = 0 } = options;
+  async run(
+    options: { stopAt?: number; shards?: number; seed?: number; baseline?: SaeLayer } = {},
+  ) {
+    const { stopAt = Number.POSITIVE_INFINITY, shards = 4, seed = 0, baseline } = options;
     const stop = new AbortController();
     const context: TaskContext = {
       signal: stop.signal,
@@ -156,11 +187,17 @@ class World {
       checkpoint: () => assert.fail('not asked'),
     });
     const request: AnalysisRequest = {
-      ...{ checkpoint: 'run-1', checkpoint_digest: 'sha256:c', model: '', seed, baseline: false },
+      ...{
+        checkpoint: 'run-1',
+        checkpoint_digest: 'sha256:c',
+        model: '',
+        seed,
+        baseline: baseline !== undefined,
+      },
       ...{ data: { prompts: [], corpus: '', tokens_max: 0, activations: '' } },
       ...{ samples: 5, quantile_samples: 3 },
     };
-    const kind = analyseKind(this.deps(unseenOf(layer, shards)), analyses);
+    const kind = analyseKind(this.deps(unseenOf(random, shards), baseline), analyses);
     const task = { job: 'j', index: 0, count: 1, request: asJson(request), input: null };
     const output = await kind.run(task, context);
     const bytes = output.bytes ?? (await this.blobs.read(output.blob as BlobDigest));
@@ -173,6 +210,8 @@ class World {
 
 test('a layer that nobody trained stays under every detector’s threshold', async () => {
   const { outcome, file } = await new World().run();
+  const { lorsa, shuffled } = file.facts.auroc;
+  assert.ok(lorsa !== null && shuffled !== null, 'both halves of the documents have text');
   const asked = file.facts.detectors.filter((_, at) => Number.isFinite(file.score(0, at)));
   for (const name of ['previous_token', 'induction', 'sink']) {
     assert.ok(
@@ -265,6 +304,26 @@ test('raised tokens are those with the largest product of write row and unembedd
     assert.deepEqual([raises[0]?.token, lowers[0]?.token], [best, worst]);
     assert.ok(Math.abs((raises[0]?.weight ?? 0) - ((effects[best] as number) - mean)) < 1e-4);
   }
+});
+
+test('beside a TopK SAE a head has the area of the feature that writes most like it, however they are numbered', async () => {
+  const baseline = saeOf((feature) => feature);
+  const whole = await new World().run({ baseline });
+  const mean = whole.file.facts.auroc.baseline ?? Number.NaN;
+  assert.ok(mean > 0 && mean < 1);
+  const alone = await new World().run();
+  assert.equal(alone.file.facts.auroc.baseline, null);
+  assert.equal(alone.file.facts.auroc.lorsa, whole.file.facts.auroc.lorsa);
+  const areas = (file: AnalysisFile) =>
+    Array.from({ length: HEADS }, (_, head) => file.head(head).rule.baseline);
+  assert.ok(areas(alone.file).every(Number.isNaN));
+  const measured = areas(whole.file).filter(Number.isFinite);
+  assert.ok(new Set(measured).size > 5, 'not one for all');
+  const renumbered = await new World().run({ baseline: saeOf((f) => (7 * f + 3) % FEATURES) });
+  assert.deepEqual(areas(renumbered.file), areas(whole.file));
+  const world = new World();
+  await assert.rejects(world.run({ stopAt: 25, baseline }), /killed/);
+  assert.equal((await world.run({ baseline })).artifact?.digest, whole.artifact?.digest, 'resumed');
 });
 
 test('a checkpoint that was changed since is refused', async () => {

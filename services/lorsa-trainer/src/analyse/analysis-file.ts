@@ -55,6 +55,8 @@ export interface HeadFindings {
     readonly text: string;
     readonly auroc: number;
     readonly shuffled: number;
+    /** Of the SAE's feature that writes most like the head; NaN without one. */
+    readonly baseline: number;
     readonly firesOn: readonly TokenWeight[];
     readonly readsFrom: readonly TokenWeight[];
   };
@@ -143,6 +145,7 @@ function figureColumns(
     participation_ratio: one(({ participationRatio }) => participationRatio),
     rule_auroc: one(({ rule }) => rule.auroc),
     rule_auroc_shuffled: one(({ rule }) => rule.shuffled),
+    rule_auroc_baseline: one(({ rule }) => rule.baseline),
     scores: column(
       'f32',
       [heads, detectors],
@@ -330,6 +333,7 @@ export class AnalysisFile {
         text: stringsOf(this.file, 'rule').at(head),
         auroc: at('rule_auroc'),
         shuffled: at('rule_auroc_shuffled'),
+        baseline: at('rule_auroc_baseline'),
         firesOn: fires ?? [],
         readsFrom: reads ?? [],
       },

@@ -9,6 +9,8 @@ import { RUN_BYTES_MAX } from './limits.ts';
 /** Features of a TopK SAE over sequences, in the form in which heads are looked at: without attention. */
 export class BaselineReader {
   readonly features: number;
+  /** What each feature writes, `[feature, d_model]`. */
+  readonly writes: Tensor<'f32'>;
   private readonly engine: Engine;
   private readonly layer: SaeLayer;
   private readonly program: Program;
@@ -17,6 +19,7 @@ export class BaselineReader {
     this.engine = engine;
     this.layer = layer;
     this.features = layer.config.d_sae;
+    this.writes = layer.weights.W_dec;
     this.program = programOf(encodedSaeActivations(layer.config));
   }
 

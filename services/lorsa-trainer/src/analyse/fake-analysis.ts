@@ -50,6 +50,7 @@ export const finding = (head: number, changes: Partial<HeadFindings> = {}): Head
     text: `fires on ␣t${10 + head}`,
     auroc: head === 3 ? Number.NaN : 0.75,
     shuffled: 0.5,
+    baseline: head === 1 ? 0.625 : Number.NaN,
     firesOn: [{ token: 10 + head, weight: 0.5 }],
     readsFrom: [],
   },

@@ -2,6 +2,7 @@ import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
 import type { Json } from '@heddle/core';
 import { foldedWrites, type HeadRule, headRoles, TokenEffects } from '@heddle/interp/lorsa/heads';
 import { engineVersions } from '@heddle/ports';
+import type { Tensor } from '@heddle/tensor';
 import type { Analysis } from './analysis.ts';
 import type { AnalysisFacts, HeadFindings, TokenWeight } from './analysis-file.ts';
 import { HEADS_FILE } from './finished-analyses.ts';
@@ -22,6 +23,7 @@ export async function finishAnalysis(analysis: Analysis, state: PassState): Prom
   const pulse = () => context.pulse();
   const rules = await scoredRules(state.lorsa, request.seed, pulse);
   const baseline = state.baseline && (await scoredRules(state.baseline, request.seed, pulse));
+  const nearest = analysis.baseline && (await nearestFeatures(analysis, analysis.baseline.writes));
 
   say(1, 'reading the vocabulary');
   const vocabulary = await deps.vocabulary(unseen.model);
@@ -35,7 +37,7 @@ export async function finishAnalysis(analysis: Analysis, state: PassState): Prom
   say(3, 'writing the cards');
   const { learn: statistics, score } = state.lorsa;
   statistics.merge(score); // rules are learned and scored: from here on all of the text counts
-  const found = { analysis, state, statistics, tops, probes, rules };
+  const found = { analysis, state, statistics, tops, probes, rules, baseline, nearest };
   const heads: HeadFindings[] = [];
   for (let head = 0; head < statistics.heads; head++) {
     heads.push(findingsOf(found, head));
@@ -61,6 +63,19 @@ interface Found {
   readonly tops: Awaited<ReturnType<typeof tokenTops>>;
   readonly probes: ProbeFindings;
   readonly rules: ScoredRules;
+  /** Of the SAE's features, and which of them writes most like each head. */
+  readonly baseline: ScoredRules | undefined;
+  readonly nearest: ((head: number) => number | undefined) | undefined;
+}
+
+/** The feature whose write direction has the largest cosine with the head's. */
+async function nearestFeatures(
+  { deps, context, inspected }: Analysis,
+  rows: Tensor<'f32'>,
+): Promise<(head: number) => number | undefined> {
+  const options = { signal: context.signal, pulse: () => context.pulse() };
+  const tops = await tokenTops(deps.engine, inspected.weights.W_O, { rows }, 1, options);
+  return (head) => tops.top(head)[0]?.token;
 }
 
 function findingsOf(found: Found, head: number): HeadFindings {
@@ -68,6 +83,7 @@ function findingsOf(found: Found, head: number): HeadFindings {
   const { rules, auroc, shuffled } = found.rules;
   const rule = rules[head] as HeadRule;
   const original = state.originals?.of(head);
+  const feature = found.nearest?.(head);
   const { quantile_samples } = analysis.request;
   return {
     frequency: statistics.frequency(head),
@@ -80,6 +96,7 @@ function findingsOf(found: Found, head: number): HeadFindings {
       text: '', // put into words once the tokens' texts are known
       auroc: auroc[head] ?? Number.NaN,
       shuffled: shuffled[head] ?? Number.NaN,
+      baseline: (feature !== undefined && found.baseline?.auroc[feature]) || Number.NaN,
       firesOn: speaking(rule.fires),
       readsFrom: speaking(rule.reads),
     },

@@ -50,6 +50,7 @@ export function headRule(file: AnalysisFile, { rule }: HeadFindings): Init<HeadR
     fires_on: weighted(file, rule.firesOn),
     reads_from: weighted(file, rule.readsFrom),
     auroc: measured(rule.auroc),
+    auroc_baseline: measured(rule.baseline),
     auroc_shuffled: measured(rule.shuffled),
   };
 }

@@ -274,6 +274,7 @@ test('a card says what holds for all heads, and leaves out what was not measured
   assert.equal(card.auroc_lorsa, 0.8);
   assert.ok(!('auroc_baseline' in card));
   assert.equal(card.rule?.auroc, 0.75);
+  assert.equal(card.rule?.auroc_baseline, 0.625);
   assert.deepEqual(
     card.summary?.scores?.map(({ detector, threshold }) => [detector, threshold]),
     [['induction', 0.5]],

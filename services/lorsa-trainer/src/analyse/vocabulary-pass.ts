@@ -1,12 +1,7 @@
 import type { WeightStore } from '@heddle/client';
 import { notFound, resourceExhausted } from '@heddle/core';
 import { hostFromModel, hostUnembeddingRoles } from '@heddle/interp/host';
-import {
-  encodedTokenTops,
-  type foldedWrites,
-  TokenTops,
-  tokenTopsFeeds,
-} from '@heddle/interp/lorsa/heads';
+import { encodedTokenTops, TokenTops, tokenTopsFeeds } from '@heddle/interp/lorsa/heads';
 import { weightOf } from '@heddle/models';
 import type { Clients, Engine, Hub } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
@@ -61,11 +56,11 @@ export async function readVocabulary(
   }
 }
 
-/** The tokens that every head raises and lowers most, the vocabulary block by block. */
+/** The rows with the largest and smallest products with every write direction (tokens that it raises and lowers), block by block. */
 export async function tokenTops(
   engine: Engine,
-  writes: ReturnType<typeof foldedWrites>,
-  { rows }: Vocabulary,
+  writes: Tensor<'f32'>,
+  { rows }: Pick<Vocabulary, 'rows'>,
   count: number,
   options: { readonly signal: AbortSignal; readonly pulse: () => Promise<void> },
 ): Promise<TokenTops> {

@@ -308,7 +308,9 @@ export interface HeadRule {
   readonly fires_on: readonly WeightedToken[];
   readonly reads_from: readonly WeightedToken[];
   readonly auroc?: number;
+  /** Of the feature of the TopK SAE that writes most like the head. */
   readonly auroc_baseline?: number;
+  /** Of another head's card. */
   readonly auroc_shuffled?: number;
 }
 
