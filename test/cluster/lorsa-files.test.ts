@@ -129,11 +129,11 @@ test('a layer as a training leaves it is exported as a file that a strict reader
     '--top-k',
     '8',
     '--steps',
-    '8',
+    '100',
     '--batch',
-    '2',
+    '8',
     '--context',
-    '16',
+    '32',
   ];
   const trained = await heddle('lorsa', 'train', '--layer', '0', ...sizes);
   assert.equal(trained.status, 0, trained.document.error?.message);
@@ -146,4 +146,12 @@ test('a layer as a training leaves it is exported as a file that a strict reader
     const { metadata } = strictRead(config, read(join(out, 'sae_weights.safetensors')));
     assert.ok(JSON.parse(metadata['heddle'] ?? '{}').model_digest);
   }
+
+  const imported = await heddle('lorsa', 'import', join(data.path, 'trained0'));
+  assert.equal(imported.status, 0, imported.document.error?.message);
+  const { job: again } = imported.document as unknown as { job: string };
+  const measured = await heddle('lorsa', 'eval', again);
+  assert.equal(measured.status, 0, measured.document.error?.message);
+  const { summary } = measured.document as unknown as { summary: { text: { source: string } } };
+  assert.equal(summary.text.source, 'held-out', 'the import forgot what trained the layer');
 });

@@ -228,6 +228,8 @@ async function kept(deps: ImportDeps, context: TaskContext, found: Found): Promi
     declared: check.declared,
     fvu: fvuOf(check),
     decisions: decisions.map(({ text }) => text),
+    // What trained it, where the file knows: text that measures it must leave that out here too.
+    ...(typeof origin['activations'] === 'string' ? { activations: origin['activations'] } : {}),
     origin,
     versions: { ...deps.versions, ...engineVersions(engine) },
   };
