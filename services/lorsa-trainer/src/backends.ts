@@ -1,5 +1,5 @@
 import type { Estimate } from '@heddle/actor';
-import { resourceExhausted } from '@heddle/core';
+import { OperationError, resourceExhausted } from '@heddle/core';
 import {
   type BackendOptions,
   graphBackend,
@@ -98,4 +98,23 @@ export async function openBackend(
   };
   if (backend === 'graph') return graphBackend(options);
   return sparseBackend({ ...options, kernels: await (await kernels()).open(sizesOf(settings)) });
+}
+
+/**
+ * Opens what was asked for, or what is usual here; and `graph` where the usual one turns out not to have its memory. Errors:
+ * `resource_exhausted` for what was demanded.
+ */
+export async function openUsual(
+  deps: { readonly engine: Engine; readonly kernels: () => Promise<Kernels> },
+  asked: Backend | '',
+  { settings, provider }: { readonly settings: Sizes; readonly provider: Provider },
+): Promise<{ readonly backend: TrainBackend; readonly reason: string }> {
+  const { backend, reason } = await chooseBackend(deps.kernels, asked, { settings, provider });
+  try {
+    return { backend: await openBackend(deps, backend, settings), reason };
+  } catch (thrown) {
+    const { code, message } = OperationError.from(thrown);
+    if (asked !== '' || backend === 'graph' || code !== 'resource_exhausted') throw thrown;
+    return { backend: await openBackend(deps, 'graph', settings), reason: message };
+  }
 }

@@ -8,7 +8,7 @@ import {
   type TrainingState,
 } from '@heddle/interp/lorsa';
 import type { CachedActivations } from './activation-source.ts';
-import { chooseBackend, openBackend } from './backends.ts';
+import { openBackend, openUsual } from './backends.ts';
 import { BatchReader } from './batch-reader.ts';
 import { planEvaluation } from './compute.ts';
 import { measuredNorms } from './dataset-norms.ts';
@@ -59,9 +59,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
     },
   });
   const { provider } = engine;
-  const chosen = await chooseBackend(deps.kernels, request.backend, { settings, provider });
-  const { reason } = chosen;
-  const backend = await openBackend(deps, chosen.backend, settings);
+  const { backend, reason } = await openUsual(deps, request.backend, { settings, provider });
   if (reason !== '') context.log.info('training with the graph backend', { reason });
   const state = initialState(settings.config, weights, { epochRng: rng.snapshot(), norms });
   await backend.load(state.tensors);

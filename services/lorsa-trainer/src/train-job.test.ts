@@ -6,7 +6,7 @@ import { OrtEngine } from '@heddle/adapters/ort';
 import { OperationError, Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
 import { decodeTrainingState } from '@heddle/interp/lorsa';
-import { type BlobDigest, decodeOutcome, type JobOutcome } from '@heddle/ports';
+import { type BlobDigest, decodeOutcome, type JobOutcome, type Kernels } from '@heddle/ports';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
 import { apply } from './apply/apply.ts';
 import { openCheckpoint } from './checkpoint-files.ts';
@@ -61,9 +61,11 @@ class World {
   saved: Snapshot | undefined;
   saves = 0;
   private readonly groupBytes: number;
+  private readonly kernels: Kernels;
 
-  constructor(groupBytes = 2 ** 20) {
+  constructor(groupBytes = 2 ** 20, own: Kernels = kernels) {
     this.groupBytes = groupBytes;
+    this.kernels = own;
     this.metrics.register(LORSA_METRICS);
   }
 
@@ -91,7 +93,7 @@ class World {
     };
     const kind = trainKind({
       engine,
-      kernels: async () => kernels,
+      kernels: async () => this.kernels,
       activations: this.activations,
       metrics: this.metrics,
       versions: { heddle: 'test' },
@@ -269,6 +271,24 @@ for (const backend of ['graph', 'sparse']) {
     assert.deepEqual([summary['signed'], summary['auxiliary']], [true, 0.03]);
   });
 }
+
+test('where the machine does not give the memory of sparse, the default trains by graph and says why; a demand fails', async () => {
+  const poor: Kernels = {
+    estimate: (sizes) => kernels.estimate(sizes),
+    open: async () => {
+      throw new OperationError({ code: 'resource_exhausted', message: 'no memory today' });
+    },
+  };
+  const { outcome } = await new World(2 ** 20, poor).run(request({ steps: 2 }, { backend: '' }));
+  assert.deepEqual(
+    [outcome.summary['backend'], outcome.summary['backend_reason']],
+    ['graph', 'no memory today'],
+  );
+  await assert.rejects(
+    new World(2 ** 20, poor).run(request({ steps: 2 }, { backend: 'sparse' })),
+    /no memory today/,
+  );
+});
 
 test('a checkpoint continues no other request', async () => {
   const world = new World();
