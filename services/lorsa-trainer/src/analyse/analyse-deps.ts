@@ -8,7 +8,7 @@ import type { AnalyseDeps } from './analysis.ts';
 import { readVocabulary, textsOf } from './vocabulary-pass.ts';
 
 /** What an analysis needs, out of what the composition root gives the service. */
-export function analyseDeps(deps: LorsaDeps): AnalyseDeps {
+export function analyseDeps(deps: LorsaDeps, layer: AnalyseDeps['layer']): AnalyseDeps {
   const { engine, metrics, versions, peers } = deps;
   const hosts = new HostAccess({ ...deps, activation: peers.activation });
   const idsOf = async (model: string, text: string, no_special: boolean, signal: AbortSignal) => {
@@ -19,6 +19,7 @@ export function analyseDeps(deps: LorsaDeps): AnalyseDeps {
     engine,
     metrics,
     versions,
+    layer,
     unseen: (context, { checkpoint, model, data }) =>
       openUnseen(unseenDeps(deps), context, { checkpoint, model, data }),
     host: (model, layer) => readHostLayer(deps, model, layer),

@@ -142,6 +142,7 @@ class World {
       engine,
       metrics: this.metrics,
       versions: { heddle: 'test' },
+      layer: async () => random,
       unseen: async () => unseen,
       host: async () => ({ ...host, n_ctx: 256 }),
       vocabulary: async () => ({ rows, gain: new Float64Array(D).fill(1), centre: false }),
@@ -324,6 +325,22 @@ test('beside a TopK SAE a head has the area of the feature that writes most like
   const world = new World();
   await assert.rejects(world.run({ stopAt: 25, baseline }), /killed/);
   assert.equal((await world.run({ baseline })).artifact?.digest, whole.artifact?.digest, 'resumed');
+});
+
+test('the estimate grows with the heads and with a baseline beside them', async () => {
+  const kind = analyseKind(new World()['deps'](unseenOf(random, 1)), undefined as never);
+  const data = { prompts: [], corpus: '', tokens_max: 0, activations: '' };
+  const of = async (changes: object) => {
+    const estimate = await kind.estimate?.({ checkpoint: 'c', data, samples: 8, ...changes });
+    return estimate ?? assert.fail('no estimate');
+  };
+  const [plain, beside, short] = [
+    await of({}),
+    await of({ baseline: true }),
+    await of({ data: { ...data, tokens_max: 1000 } }),
+  ];
+  assert.ok(plain.bytes > 4 * HEADS * 200 * 24 && beside.bytes > plain.bytes);
+  assert.ok(short.seconds < plain.seconds && plain.seconds < beside.seconds);
 });
 
 test('a checkpoint that was changed since is refused', async () => {

@@ -6,6 +6,7 @@ import type { Unseen, UnseenShard } from '../unseen.ts';
 import type { AnalyseDeps, Analysis } from './analysis.ts';
 import { type AnalysisRequest, contentOf } from './analysis-request.ts';
 import { BaselineReader } from './baseline-reader.ts';
+import { estimateAnalysis } from './estimate-analysis.ts';
 import { finishAnalysis } from './finish-analysis.ts';
 import { ANALYSIS_KIND, type FinishedAnalyses } from './finished-analyses.ts';
 import { HeadRunner } from './head-runner.ts';
@@ -17,6 +18,10 @@ export function analyseKind(deps: AnalyseDeps, analyses: FinishedAnalyses): JobK
   return {
     kind: ANALYSIS_KIND,
     limits: { concurrency: 1, retainedBytesMax: RETAINED_BYTES_MAX },
+    estimate: async (json) => {
+      const request = json as unknown as AnalysisRequest;
+      return estimateAnalysis(await deps.layer(request.checkpoint), request);
+    },
     split: () => [{ input: null }],
     run: (task, context) => runAnalysis(deps, analyses, task, context),
   };

@@ -1,4 +1,5 @@
 import type { TaskContext } from '@heddle/actor';
+import type { LorsaLayer } from '@heddle/interp/lorsa';
 import type { InspectedLayer } from '@heddle/interp/lorsa/heads';
 import type { SaeLayer } from '@heddle/interp/sae';
 import type { Engine, Metrics } from '@heddle/ports';
@@ -15,6 +16,7 @@ export interface AnalyseDeps {
   readonly engine: Engine;
   readonly metrics: Metrics;
   readonly versions: Readonly<Record<string, string>>;
+  readonly layer: (checkpoint: string) => Promise<LorsaLayer>;
   /** Text that did not train the checkpoint. */
   readonly unseen: (context: TaskContext, request: AnalysisRequest) => Promise<Unseen>;
   readonly host: (model: string, layer: number) => Promise<HostLayer>;

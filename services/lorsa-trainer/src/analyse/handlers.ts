@@ -21,6 +21,7 @@ import { listHeads } from './list-heads.ts';
 /** The part that looks at heads: StartAnalysis, ListHeads, DescribeHead, and the kind `lorsa.analyse`. */
 export function analysisPart(deps: LorsaDeps): LorsaPart {
   const checkpoint = checkpointsOf(deps);
+  const layerOf = async (name: string) => (await checkpoint(name)).layer;
   const analyses = new FinishedAnalyses({ ...deps, checkpoint });
   const hosts = new HostAccess({ ...deps, activation: deps.peers.activation });
   return {
@@ -33,7 +34,7 @@ export function analysisPart(deps: LorsaDeps): LorsaPart {
         await baselineRequest(deps, training, 0, signal);
       },
     }),
-    jobKinds: [analyseKind(analyseDeps(deps), analyses)],
+    jobKinds: [analyseKind(analyseDeps(deps, layerOf), analyses)],
   };
 }
 
