@@ -14,11 +14,18 @@ import { planEvaluation } from './compute.ts';
 import { measuredNorms } from './dataset-norms.ts';
 import { initialWeights } from './initial-weights.ts';
 import { LayerShards } from './layer-shards.ts';
-import { GROUP_BYTES, INITIAL_SAMPLE_ENTRIES, INITIAL_SAMPLE_TOKENS } from './limits.ts';
+import {
+  GROUP_BYTES,
+  HELD_OUT_TOKENS,
+  INITIAL_SAMPLE_ENTRIES,
+  INITIAL_SAMPLE_TOKENS,
+} from './limits.ts';
 import { forText, settingsFor, type TrainSettings } from './lorsa-settings.ts';
 import { digestOf, programsFor } from './programs.ts';
 import type { TrainRequest } from './train-request.ts';
+import { documentHashes, trainedDocuments } from './trained-documents.ts';
 import type { Standing, Training, TrainingBase, TrainManifest } from './training.ts';
+import { unseenRows } from './unseen-rows.ts';
 
 export type Started = { readonly training: Training; readonly standing: Standing };
 
@@ -28,7 +35,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
   const cached = await waitForActivations(base);
   const shards = await openShards(base, cached);
   const settings = settingsOf(base, shards);
-  requireSequences(shards);
+  await requireText(shards);
   const manifest = {
     request: digestOf(canonicalJson(request)),
     engine: engine.version,
@@ -175,12 +182,18 @@ function atContext(request: TrainRequest, { manifest }: LayerShards): TrainReque
   );
 }
 
-function requireSequences({ manifest: { train, held_out } }: LayerShards): void {
-  if (train.valid > 0 && held_out.sequences > 0) return;
-  const what = train.valid > 0 ? 'to hold out' : 'to train on';
-  throw invalidArgument(
-    `the text has ${train.sequences} sequences to train on and ${held_out.sequences} held out: nothing ${what}; give more text, or text in more documents`,
-    { field: 'data' },
+/** Errors: `invalid_argument` for text of which nothing can be trained on, or nothing measured afterwards. */
+async function requireText(shards: LayerShards): Promise<void> {
+  const { train, held_out } = shards.manifest;
+  const refuse = (why: string) =>
+    invalidArgument(`${why}; give more text, or text in more documents`, { field: 'data' });
+  if (train.valid === 0) throw refuse(`of ${train.tokens} tokens none counts in a loss`);
+  const trained = new Set(documentHashes(await trainedDocuments(shards)));
+  const { tokens } = await unseenRows(shards, shards.heldOut, { trained, most: HELD_OUT_TOKENS });
+  if (tokens > 0) return;
+  const { sequences, documents } = held_out;
+  throw refuse(
+    `${sequences} sequences of ${documents} documents are held out, and none has a token that counts and is not trained on too`,
   );
 }
 

@@ -223,6 +223,26 @@ test('the result tells what it was trained on, and every reference that its eval
   assert.equal(outcome.summary['dead_after_tokens'], (4 * 8 * 23) / 2);
 });
 
+test('a held-out document that was trained on too measures nothing; text with nothing else is refused', async () => {
+  const again = prompts.slice(0, 4);
+  const some = [...prompts.slice(0, 36), ...again.slice(0, 3), prompts[50] as (typeof prompts)[0]];
+  const { outcome } = await new World().run(request({ steps: 2 }, { data: { prompts: some } }));
+  assert.deepEqual(
+    [outcome.summary['held_out_left_out'], outcome.summary['held_out_tokens']],
+    [3, 23],
+  );
+  const only = [...prompts.slice(0, 36), ...again];
+  await assert.rejects(
+    new World().run(request({ steps: 2 }, { data: { prompts: only } })),
+    (error: OperationError) => error.code === 'invalid_argument' && error.field === 'data',
+  );
+  const special = Array.from({ length: 20 }, () => ({ tokens: [0, 0, 0] }));
+  await assert.rejects(
+    new World().run(request({ steps: 2 }, { data: { prompts: special } })),
+    /none counts in a loss/,
+  );
+});
+
 test('the curve has the first step and the last, and no more than two hundred', async () => {
   const points = async (steps: number) => {
     const world = new World();

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { TaskContext } from '@heddle/actor';
 import { failedPrecondition, invalidArgument, OperationError } from '@heddle/core';
 import type { ActivationShard } from '@heddle/formats';
@@ -12,6 +11,7 @@ import { rowsOf } from './shard-rows.ts';
 import type { DataRequest } from './train-request.ts';
 import { documentHashes, trainedDocuments } from './trained-documents.ts';
 import { type ResultDeps, trainingResult } from './training-result.ts';
+import { unseenRows } from './unseen-rows.ts';
 
 export interface UnseenRequest {
   /** A job's id or a path. */
@@ -94,7 +94,8 @@ export async function openUnseen(
   const { source, shards } = await textFor(deps, context, { request, checkpoint, model, trained });
   requireHost(checkpoint, shards);
   const parts = source === 'held-out' ? shards.heldOut : shards.manifest.shards;
-  const kept = await keep(shards, parts, { trained, source, most: request.data.tokens_max });
+  const most = source === 'held-out' ? request.data.tokens_max : 0;
+  const kept = await unseenRows(shards, parts, { trained: trained?.documents, most });
   if (kept.sequences === 0) throw nothingLeft(kept.leftOut);
   return {
     ...kept,
@@ -201,63 +202,6 @@ function requireHost({ layer, provenance }: OpenCheckpoint, { manifest }: LayerS
     `the checkpoint replaces a layer of ${own}; these are activations of ${manifest.model_digest}`,
     { field: 'model' },
   );
-}
-
-interface Kept
-  extends Pick<Unseen, 'sequences' | 'tokens' | 'documents' | 'leftOut' | 'dataDigest'> {
-  readonly parts: readonly { readonly shard: ActivationShard; readonly rows: readonly number[] }[];
-}
-
-interface Choice {
-  readonly trained: TrainedOn | undefined;
-  readonly source: Unseen['source'];
-  /** Tokens of held-out text at most; 0: all. */
-  readonly most: number;
-}
-
-/** The rows of every shard whose documents the training did not see. Reads token ids only. */
-async function keep(
-  shards: LayerShards,
-  all: readonly ActivationShard[],
-  { trained, source, most }: Choice,
-): Promise<Kept> {
-  const { manifest } = shards;
-  const names = [manifest.model_digest, ...shards.hookNames, manifest.context];
-  const hash = createHash('sha256').update(names.join('\n'));
-  const seen = new Set<bigint>();
-  const left = new Set<bigint>();
-  const parts: { shard: ActivationShard; rows: number[] }[] = [];
-  const valid = all.reduce((sum, shard) => sum + shard.valid, 0);
-  const stride = most > 0 && source === 'held-out' ? Math.max(1, Math.floor(valid / most)) : 1;
-  let [sequences, tokens, at] = [0, 0, 0];
-  for (const shard of all) {
-    const loaded = await shards.tokens(shard);
-    const rows: number[] = [];
-    documentHashes(loaded.document.data).forEach((document, row) => {
-      if (trained?.documents.has(document)) {
-        left.add(document);
-      } else if (at++ % stride === 0) {
-        seen.add(document);
-        rows.push(row);
-      }
-    });
-    if (rows.length === 0) continue;
-    const own = rowsOf(loaded, rows);
-    for (const part of [own.tokens.data, own.length.data]) {
-      hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
-    }
-    sequences += rows.length;
-    tokens += own.valid.data.reduce((sum, v) => sum + v, 0);
-    parts.push({ shard, rows });
-  }
-  return {
-    parts,
-    sequences,
-    tokens,
-    documents: seen.size,
-    leftOut: left.size,
-    dataDigest: `sha256:${hash.digest('hex')}`,
-  };
 }
 
 async function unseenShard(
