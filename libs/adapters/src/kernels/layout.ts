@@ -111,7 +111,8 @@ function placePairs(sizes: SparseSizes, place: Place): void {
 function scratchOf({ config, tokensMax, slotsMax, auxSlotsMax }: SparseSizes): number {
   const perHead = tokensMax * (auxSlotsMax > 0 ? 2 : 1);
   const perToken = slotsMax + auxSlotsMax + 2;
-  const candidates = 3 * Math.max(slotsMax, auxSlotsMax) + 32; // and the bound's sets
+  // Of the gate: candidates, the bound's sets, and a token's ranks.
+  const candidates = 3 * Math.max(slotsMax, auxSlotsMax) + 48 + Math.ceil(config.n_ov_heads / 2);
   const entries = Math.max(perHead, perToken, candidates, SUM_ROWS);
   return 4 * config.d_model + ENTRY_BYTES * entries;
 }

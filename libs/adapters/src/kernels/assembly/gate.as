@@ -7,7 +7,7 @@ import { address, int } from './arguments';
  *   ints  tokens, n_ov_heads, group size, slots, signed, reads, b_V, gains, indices, z
  *
  * Candidates are 64-bit keys, the rank's bits above the inverted index, so that one comparison settles ties. They gather in
- * `scratch`, room for 2 K + 8 of them; when it is full the K best stay and the least of them is the new threshold. Heads come
+ * `scratch`, room for 2 K + 16 of them; when it is full the K best stay and the least of them is the new threshold. Heads come
  * in ascending order: one that only equals the threshold has lost to a lower index.
  */
 export function gate(from: i32, to: i32, args: usize, scratch: usize): void {
@@ -59,16 +59,79 @@ export function replay(from: i32, to: i32, args: usize, scratch: usize): void {
   }
 }
 
-/** z + b_V of four heads of a row, its sign dropped where signed. */
+/** Where a token's ranks stand in scratch: behind the candidates. */
 @inline
-function four(reads: usize, biases: usize, mask: v128): v128 {
-  return v128.and(f32x4.add(v128.load(reads), v128.load(biases)), mask);
+function ranksOf(keys: usize, slots: i32): usize {
+  return keys + ((24 * <usize>slots + 256) & ~(<usize>15));
 }
 
-/** All bits but the sign where signed, so that `and` is the size. */
+/** Sets of heads whose greatest ranks bound the K-th: some 2 K of them, whole turns of the loop over heads. */
 @inline
-function sizeMask(args: usize): v128 {
-  return i32x4.splat(int(args, 4) != 0 ? 0x7fffffff : -1);
+function setsOf(heads: i32, slots: i32): i32 {
+  const sets = (2 * slots + 15) & ~15;
+  return 2 * sets > heads ? 16 : sets; // too few heads to be worth it: nobody reads them
+}
+
+/** The rank of four heads of a row: their size where signed, since `mask` then drops the sign. */
+@inline
+function four(reads: usize, biases: usize, gains: usize, mask: v128): v128 {
+  const z = v128.and(f32x4.add(v128.load(reads), v128.load(biases)), mask);
+  return f32x4.mul(z, v128.load(gains));
+}
+
+/** pmax drops a NaN; it is looked for apart. */
+@inline
+function raise(set: usize, rank: v128): void {
+  v128.store(set, f32x4.pmax(v128.load(set), rank));
+}
+
+/** Writes all ranks of a token and the greatest rank of each set, from zero on. Returns whether one is NaN. */
+function rankAll(t: i32, args: usize, ranks: usize, greatest: usize, sets: i32): bool {
+  const tokens = int(args, 0);
+  const heads = int(args, 1);
+  const group = int(args, 2);
+  const end = greatest + (<usize>sets << 2);
+  memory.fill(greatest, 0, <usize>sets << 2);
+  // Up to 15 ranks past the last head are read, and must not win.
+  memory.fill(ranks + (<usize>heads << 2), 0, 64);
+  const signed = int(args, 4) != 0;
+  const mask = i32x4.splat(signed ? 0x7fffffff : -1);
+  const bytes = <usize>group << 2;
+  let set = greatest;
+  let nan = i32x4.splat(0);
+  let into = ranks;
+  for (let first = 0; first < heads; first += group, into += bytes) {
+    const row = (first / group) * tokens + t;
+    const reads = address(args, 5) + <usize>row * bytes;
+    const biases = address(args, 6) + (<usize>first << 2);
+    const gains = address(args, 7) + (<usize>first << 2);
+    let at: usize = 0;
+    for (; at + 64 <= bytes; at += 64) {
+      const a = four(reads + at, biases + at, gains + at, mask);
+      const b = four(reads + at + 16, biases + at + 16, gains + at + 16, mask);
+      const c = four(reads + at + 32, biases + at + 32, gains + at + 32, mask);
+      const d = four(reads + at + 48, biases + at + 48, gains + at + 48, mask);
+      v128.store(into + at, a);
+      v128.store(into + at, b, 16);
+      v128.store(into + at, c, 32);
+      v128.store(into + at, d, 48);
+      nan = v128.or(nan, v128.or(f32x4.ne(a, a), f32x4.ne(b, b)));
+      nan = v128.or(nan, v128.or(f32x4.ne(c, c), f32x4.ne(d, d)));
+      raise(set, a);
+      raise(set + 16, b);
+      raise(set + 32, c);
+      raise(set + 48, d);
+      set += 64;
+      if (set == end) set = greatest;
+    }
+    for (; at < bytes; at += 4) {
+      const z = load<f32>(reads + at) + load<f32>(biases + at);
+      const rank = (signed ? abs(z) : z) * load<f32>(gains + at);
+      if (rank != rank) return true;
+      store<f32>(into + at, rank);
+    }
+  }
+  return v128.any_true(nan);
 }
 
 /**
@@ -76,90 +139,46 @@ function sizeMask(args: usize): v128 {
  * it a few more than K heads become candidates instead of K (1 + ln(heads / K)), which are dear: each is a branch that
  * nobody can foretell.
  */
-function floorOf(t: i32, args: usize, keys: usize): f32 {
-  const tokens = int(args, 0);
-  const heads = int(args, 1);
-  const group = int(args, 2);
-  const slots = int(args, 3);
-  const sets = (2 * slots + 15) & ~15;
-  if (2 * sets > heads) return 0;
-  const greatest = keys + (<usize>sets << 3);
-  const end = greatest + (<usize>sets << 2);
-  memory.fill(greatest, 0, <usize>sets << 2);
-  const mask = sizeMask(args);
-  let set = greatest;
-  for (let first = 0; first < heads; first += group) {
-    const row = (first / group) * tokens + t;
-    const reads = address(args, 5) + ((<usize>row * <usize>group) << 2);
-    const biases = address(args, 6) + (<usize>first << 2);
-    const gains = address(args, 7) + (<usize>first << 2);
-    // What is left of a group that four does not divide is not looked at: the bound stays one.
-    for (let at: usize = 0; at + 16 <= <usize>group << 2; at += 16) {
-      const rank = f32x4.mul(four(reads + at, biases + at, mask), v128.load(gains + at));
-      v128.store(set, f32x4.pmax(v128.load(set), rank)); // a NaN is dropped here and found later
-      set += 16;
-      if (set == end) set = greatest;
-    }
-  }
+function floorOf(keys: usize, greatest: usize, sets: i32, slots: i32): f32 {
+  if (sets < 2 * slots) return 0;
   for (let i = 0; i < sets; i++) {
     const bits = load<u32>(greatest + (<usize>i << 2));
     store<u64>(keys + (<usize>i << 3), <u64>bits << 32);
   }
-  return least(keys, keep(keys, sets, slots));
+  const bound = least(keys, keep(keys, sets, slots));
+  // What equals the bound may win: the number below it is what a winner is above.
+  return bound > 0 ? reinterpret<f32>(reinterpret<u32>(bound) - 1) : 0;
 }
 
 /** Leaves the winners of a token in `keys`, in no order. Returns how many, or -1 when a rank is NaN. */
 function gather(t: i32, args: usize, keys: usize): i32 {
-  const tokens = int(args, 0);
   const heads = int(args, 1);
-  const group = int(args, 2);
   const slots = int(args, 3);
-  const capacity = 2 * slots + 8;
-  const ranks = keys + (<usize>(capacity + 8) << 3);
-  const b_V = address(args, 6);
-  const gains = address(args, 7);
-  const mask = sizeMask(args);
-  let nan = i32x4.splat(0);
-  let threshold = floorOf(t, args, keys);
-  // What equals the bound may win: compare with the number below it.
-  if (threshold > 0) threshold = reinterpret<f32>(reinterpret<u32>(threshold) - 1);
+  const sets = setsOf(heads, slots);
+  const greatest = keys + (<usize>(2 * slots + 16) << 3);
+  const ranks = ranksOf(keys, slots);
+  if (rankAll(t, args, ranks, greatest, sets)) return -1;
+  let threshold = floorOf(keys, greatest, sets, slots);
   let count = 0;
-  for (let first = 0; first < heads; first += group) {
-    const row = (first / group) * tokens + t;
-    const reads = address(args, 5) + ((<usize>row * <usize>group) << 2);
-    let i = 0;
-    for (; i + 4 <= group; i += 4) {
-      const at = <usize>(first + i) << 2;
-      const rank = f32x4.mul(four(reads + (<usize>i << 2), b_V + at, mask), v128.load(gains + at));
-      nan = v128.or(nan, f32x4.ne(rank, rank));
-      let above = i32x4.bitmask(f32x4.gt(rank, f32x4.splat(threshold)));
-      if (above == 0) continue;
-      if (count + 4 > capacity) {
-        count = keep(keys, count, slots);
-        threshold = least(keys, slots);
-        above = i32x4.bitmask(f32x4.gt(rank, f32x4.splat(threshold)));
-      }
-      v128.store(ranks, rank);
-      for (; above != 0; above &= above - 1) {
-        const lane = ctz(above);
-        push(keys, count++, load<f32>(ranks + (<usize>lane << 2)), first + i + lane);
-      }
+  for (let first = 0; first < heads; first += 16) {
+    const row = ranks + (<usize>first << 2);
+    const least16 = f32x4.splat(threshold);
+    const a = f32x4.gt(v128.load(row), least16);
+    const b = f32x4.gt(v128.load(row, 16), least16);
+    const c = f32x4.gt(v128.load(row, 32), least16);
+    const d = f32x4.gt(v128.load(row, 48), least16);
+    if (!v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) continue;
+    if (count > 2 * slots) {
+      count = keep(keys, count, slots);
+      threshold = least(keys, slots);
     }
-    for (; i < group; i++) {
-      const at = <usize>(first + i) << 2;
-      const read = load<f32>(reads + (<usize>i << 2)) + load<f32>(b_V + at);
-      const rank = (int(args, 4) != 0 ? abs(read) : read) * load<f32>(gains + at);
-      if (rank != rank) return -1;
-      if (!(rank > threshold)) continue;
-      if (count + 4 > capacity) {
-        count = keep(keys, count, slots);
-        threshold = least(keys, slots);
-        if (!(rank > threshold)) continue;
-      }
-      push(keys, count++, rank, first + i);
+    let above = i32x4.bitmask(a) | (i32x4.bitmask(b) << 4);
+    above |= (i32x4.bitmask(c) << 8) | (i32x4.bitmask(d) << 12);
+    for (; above != 0; above &= above - 1) {
+      const i = ctz(above);
+      push(keys, count++, load<f32>(row + (<usize>i << 2)), first + i);
     }
   }
-  if (v128.any_true(nan)) return -1;
   return keep(keys, count, slots);
 }
 
