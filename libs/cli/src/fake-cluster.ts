@@ -34,6 +34,23 @@ const SUMMARY = {
   ],
   trained: 1,
   failed: 0,
+  hook_out: 'blocks.1.hook_attn_out',
+  text: {
+    source: 'held-out',
+    tokens: 9,
+    documents: 2,
+    documents_left_out: 0,
+    trained_on_known: true,
+  },
+  downstream: { predictions: 7, every_nth_sequence: 1 },
+  rows: [
+    {
+      ...{ name: 'lorsa', fvu: 0.25, fvu_error: null, ev: 0.75, relative_l2: 0.5, l0: 2, dead: 1 },
+      ...{ dead_share: 0.5, ce: 1, ce_increase: 0, ce_increase_error: null },
+      ...{ loss_recovered: 1, loss_recovered_error: null },
+    },
+  ],
+  fvu_at_k: [],
   features: [{ feature: 'f', head: '0.0', rank: 1, singular_values: [2, 0.5] }],
   graphs: [{ prompt: 0, nodes: 2, edges: 1, value: 1, sum: 1, strongest: [] }],
   sources: [{ source: '0.0', position: 1, contribution: 0.5 }],
@@ -125,6 +142,8 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
     lorsa: {
       StartTrain: start,
       StartSweep: start,
+      StartBaseline: start,
+      StartEvaluate: start,
       StartImport: start,
       async *Export() {
         yield { file: { name: 'config.json', bytes: 2 } };
