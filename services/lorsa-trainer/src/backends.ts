@@ -9,11 +9,14 @@ import {
   type TrainBackend,
 } from '@heddle/interp/lorsa';
 import type { Engine, Kernels, Program, Provider } from '@heddle/ports';
-import { estimateSparse, estimateTraining } from './estimate-training.ts';
+import { estimateSparse, estimateTraining, stepSeconds } from './estimate-training.ts';
 import { PLAN_STEPS } from './limits.ts';
 import type { TrainSettings } from './lorsa-settings.ts';
 import { graphProgram } from './programs.ts';
 import type { Backend, TrainRequest } from './train-request.ts';
+
+/** An estimate is not good enough to give up the usual backend for less. */
+const SLOWER_MAX = 1.5;
 
 export interface ChosenBackend {
   readonly backend: Backend;
@@ -53,8 +56,8 @@ export async function requireBackend(
 }
 
 /**
- * What was asked for; else `sparse` on a CPU if its memory holds the training, `graph` elsewhere. Errors: as
- * `requireBackend`.
+ * What was asked for; else `sparse` on a CPU if its memory holds the training and it is not much the slower one, `graph`
+ * elsewhere. Errors: as `requireBackend`.
  */
 export async function chooseBackend(
   kernels: () => Promise<Pick<Kernels, 'estimate'>>,
@@ -65,9 +68,14 @@ export async function chooseBackend(
   if (asked !== '') return { backend: asked, reason: '' };
   if (provider !== 'cpu') return { backend: 'graph', reason: '' };
   const { bytes, limitBytes, fits } = (await kernels()).estimate(sizesOf(settings));
-  if (fits) return { backend: 'sparse', reason: '' };
-  const reason = `sparse would need ${bytes} bytes of one memory; at most ${limitBytes}`;
-  return { backend: 'graph', reason };
+  const graph = (reason: string): ChosenBackend => ({ backend: 'graph', reason });
+  if (!fits) return graph(`sparse would need ${bytes} bytes of one memory; at most ${limitBytes}`);
+  const seconds = stepSeconds(settings);
+  if (seconds.sparse <= SLOWER_MAX * seconds.graph) return { backend: 'sparse', reason: '' };
+  const times = (seconds.sparse / seconds.graph).toFixed(1);
+  return graph(
+    `with so many shared heads on so long sequences sparse takes ${times} times as long`,
+  );
 }
 
 /** What a training will cost on a CPU. Errors: as `requireBackend`. */

@@ -183,6 +183,17 @@ test('sparse is the default on a CPU where its memory suffices; demanded where i
   assert.deepEqual(await choose('', true, 'cpu'), { backend: 'sparse', reason: '' });
   assert.equal((await choose('', true, 'cuda')).backend, 'graph');
   assert.equal((await choose('graph', true, 'cpu')).backend, 'graph');
+  const many = { ...pythia, n_ctx: 2048 };
+  const shared = settingsFor(
+    trainRequest({
+      architecture: { n_ov_heads: 768, n_qk_heads: 384, d_qk_head: 64, init: 'orig_heads' },
+      optimiser: { context: 1024 },
+    }),
+    many,
+  );
+  const slow = await chooseBackend(on(true), '', { settings: shared, provider: 'cpu' });
+  assert.equal(slow.backend, 'graph');
+  assert.match(slow.reason, /sparse takes \d+\.\d times as long/);
   const fallen = await choose('', false, 'cpu');
   assert.equal(fallen.backend, 'graph');
   assert.match(fallen.reason, /5000000000 bytes/);

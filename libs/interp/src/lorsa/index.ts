@@ -98,7 +98,6 @@ export {
   learningRateAt,
   topKAt,
 } from './schedule.ts';
-export { type DrawnBatch, drawBatch } from './sequence-order.ts';
 export { sparseBackend, sparseSizes } from './sparse-backend.ts';
 export type {
   RowGradients,
@@ -125,7 +124,6 @@ export type {
 export {
   buildTrainStep,
   encodedEvaluation,
-  encodedTrainStep,
   stepFeeds,
 } from './train-graph.ts';
 export {
