@@ -25,7 +25,7 @@ interface CacheOptions extends Pick<PromptOptions, 'bos' | 'special'> {
 }
 
 const CACHE_HELP = `
-A corpus is a text (a paragraph is a document), a .jsonl ({"text"} or {"tokens"} a line), a .parquet (column text or
+A corpus is a text (paragraphs, short ones joined), a .jsonl ({"text"} or {"tokens"} a line), a .parquet (column text or
 tokens), or a folder of them; - is stdin. The last tenth of each file is held out. What was cached before is not
 computed again, whoever asked. \`heddle gc\` frees it.`;
 

@@ -251,7 +251,8 @@ test('shards hold the very bits that a run of their sequences gives, padded with
 test('sequences are the windows of each document in order; special tokens and padding count in nothing', async () => {
   const world = await open('windows');
   const texts = paragraphs(30, 3);
-  const made = await pass(world, { corpus: await file('windows.txt', texts.join('\n\n')) });
+  const lines = texts.map((text) => JSON.stringify({ text }));
+  const made = await pass(world, { corpus: await file('windows.jsonl', lines.join('\n')) });
 
   const sequences = await sequencesOf(world, made);
   const expected = texts.flatMap((text) => {
@@ -343,7 +344,8 @@ test('half precision is the full one rounded, in half the bytes', async () => {
 test('tokens_max takes its share of every part of the corpus, and never more', async () => {
   const world = await open('spread');
   const texts = Array.from({ length: 400 }, (_, i) => `${i} `.padEnd(80, 'abc '));
-  const corpus = await file('spread.txt', texts.join('\n\n'));
+  const lines = texts.map((text) => JSON.stringify({ text: text.trim() }));
+  const corpus = await file('spread.jsonl', lines.join('\n'));
   const made = await pass(world, { corpus, tokens_max: 2000 });
   const { train, held_out } = made.manifest;
 
