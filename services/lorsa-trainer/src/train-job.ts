@@ -21,7 +21,7 @@ import { finish } from './finish-training.ts';
 import { DENSE_SHARE, PLAN_BYTES_MAX } from './limits.ts';
 import { settingsFor } from './lorsa-settings.ts';
 import { requireFiniteSteps, requireFiniteTensors } from './overflow.ts';
-import type { TrainRequest } from './train-request.ts';
+import { trainRequestOf } from './train-request.ts';
 import type { Standing, TrainDeps, Training } from './training.ts';
 
 /** The kind `lorsa.train`: one task, resumed from its last checkpoint to the same bits. */
@@ -30,7 +30,7 @@ export function trainKind(deps: TrainDeps): JobKind {
     kind: 'lorsa.train',
     limits: { concurrency: 1 },
     estimate: async (json) => {
-      const request = json as unknown as TrainRequest;
+      const request = trainRequestOf(json);
       return estimateFor(deps, request, settingsFor(request, await deps.sizes(request.model)));
     },
     split: () => [{ input: null }],
@@ -40,7 +40,7 @@ export function trainKind(deps: TrainDeps): JobKind {
 
 async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
   const started = context.clock.monotonic();
-  const request = task.request as unknown as TrainRequest;
+  const request = trainRequestOf(task.request);
   const host = await deps.host(request.model, request.layer);
   const engine = await deps.engine.report();
   const base = { deps, context, job: task.job, request, host, engine };

@@ -6,7 +6,7 @@ import { chooseBackend } from './backends.ts';
 import { estimateSparse, estimateTraining } from './estimate-training.ts';
 import { settingsFor } from './lorsa-settings.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
-import { checkedTrain } from './train-request.ts';
+import { asJson, checkedTrain, trainRequestOf } from './train-request.ts';
 import { startTrain, trainRequest } from './training-fixture.ts';
 
 const EMPTY = startTrain();
@@ -224,4 +224,21 @@ test('an estimate grows with steps and heads, and knows a step of the published 
   const sparse = estimateSparse(settings, 1e8);
   assert.ok(sparse.seconds < 0.5 * seconds && sparse.seconds > 0.1 * seconds, `${sparse.seconds}`);
   assert.ok(sparse.bytes > 1e8);
+});
+
+test('a request that a journal keeps from the first version means what it meant then', () => {
+  const first = {
+    model: 'm',
+    layer: 1,
+    architecture: { n_ov_heads: 8, n_qk_heads: 0, d_qk_head: 0, top_k: 2, init: 'xavier' },
+    optimiser: {
+      ...{ steps: 3, batch: 2, context: 8, learning_rate: 0.1, warmup_steps: 1, clip_norm: 0 },
+    },
+    data: { prompts: [{ text: 'a b' }], corpus: '' },
+    seed: 7,
+    checkpoint_steps: 2,
+  };
+  const now = trainRequest({ ...first, backend: 'graph' });
+  assert.deepEqual(trainRequestOf(first), now);
+  assert.deepEqual(trainRequestOf(asJson(now)), now);
 });

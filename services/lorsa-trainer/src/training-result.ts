@@ -3,7 +3,7 @@ import { OperationError, present } from '@heddle/core';
 import { decodeTrainingState } from '@heddle/interp/lorsa';
 import type { Blobs } from '@heddle/ports';
 import { writeCheckpoint } from './checkpoint-files.ts';
-import type { TrainRequest } from './train-request.ts';
+import { trainRequestOf } from './train-request.ts';
 import type { TrainManifest } from './training.ts';
 
 export interface ResultDeps {
@@ -32,7 +32,7 @@ export function trainingResult({ blobs, jobs }: ResultDeps): (id: string) => Pro
 async function unfinished(blobs: Blobs, view: JobView, bytes: Uint8Array): Promise<Uint8Array> {
   const { state, manifest } = decodeTrainingState(bytes);
   const { host, activations, backend } = manifest as TrainManifest;
-  const { model, seed } = view.request as unknown as TrainRequest;
+  const { model, seed } = trainRequestOf(view.request);
   const { weights } = writeCheckpoint(host, state, {
     ...{ model, model_digest: host.modelDigest, activations: activations.digest },
     ...{ backend, seed, job: view.id, step: state.step },

@@ -6,7 +6,7 @@ import { openCheckpoint } from '../checkpoint-files.ts';
 import { readHostSizes } from '../host-layer.ts';
 import { settingsFor } from '../lorsa-settings.ts';
 import type { LorsaDeps } from '../part.ts';
-import type { TrainRequest } from '../train-request.ts';
+import { trainRequestOf } from '../train-request.ts';
 import { PILOT_SHARE, PILOT_STEPS_MIN, RATE_FACTORS } from './limits.ts';
 import type { SaeSettings } from './sae-steps.ts';
 
@@ -64,7 +64,7 @@ export async function baselineRequest(
   signal?: AbortSignal,
 ): Promise<BaselineRequest> {
   const view = await trainingOf(deps, checkpoint);
-  const train = view.request as unknown as TrainRequest;
+  const train = trainRequestOf(view.request);
   const { layer, provenance, digest } = await openCheckpoint(
     { blobs: deps.blobs, hub: deps.hub, jobResult: (id) => resultOf(deps, id) },
     view.id,
