@@ -481,3 +481,15 @@ test('the last checkpoint of a job that failed can still be read', async () => {
   assert.deepEqual([saved?.bytes[0], saved?.cursor], [7, 3]);
   await assert.rejects(runtime.checkpoint('nobody'), code('not_found'));
 });
+
+test('a cancelled job has no checkpoint, which is no error: its blobs were removed', async () => {
+  const world = new JobWorld();
+  const runtime = await world.started([countingKind()]);
+  const { id } = await runtime.submit('count.steps', REQUEST);
+  const until = async (met: () => Promise<boolean>) => {
+    while (!(await met())) await world.clock.sleep(500);
+  };
+  await world.clock.run(until(async () => (await runtime.checkpoint(id)) !== undefined));
+  await runtime.cancel(id);
+  assert.equal(await runtime.checkpoint(id), undefined);
+});

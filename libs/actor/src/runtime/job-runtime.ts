@@ -255,10 +255,13 @@ export class JobRuntime {
 
   /**
    * The last checkpoint of a job of one task, whatever became of the job; the one before it where the last is damaged, or
-   * superseded and removed meanwhile. Errors: `not_found`, `data_loss`.
+   * superseded and removed meanwhile. A cancelled job has none: nobody will go on from it, and it was removed. Errors:
+   * `not_found`, `data_loss`.
    */
   async checkpoint(id: string): Promise<Snapshot | undefined> {
-    const [task] = (await this.known(id)).tasks;
+    const state = await this.known(id);
+    if (state.status === 'cancelled') return undefined;
+    const [task] = state.tasks;
     let failure: unknown;
     for (const kept of [task?.checkpoint, task?.earlier]) {
       if (kept === undefined) continue;
