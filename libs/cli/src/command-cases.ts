@@ -89,6 +89,7 @@ export const CASES: readonly Case[] = [
       // On the wire 0 says "not given": it would train with the default instead.
       ['lorsa', 'train', '--layer', '0', '--top-k', '0'],
       ['lorsa', 'train', '--layer', '0', '--steps', '0'],
+      ['lorsa', 'train', '--layer', '0', '--steps', '4294967299'],
       ['lorsa', 'train', '--layer', '0', '--lr', '0'],
       ['lorsa'],
     ],

@@ -3,7 +3,7 @@ import type { Init } from '@heddle/ports';
 import type { StartTrainRequest, TopKSchedule } from '@heddle/ports/proto/lorsa';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Invocation } from '../invocation.ts';
-import { parsePlaces, parsePositive, parseSize } from './lists.ts';
+import { parseLongSize, parsePlaces, parsePositive, parseSize } from './lists.ts';
 import { modelReference } from './model.ts';
 import { readTrainingText } from './training-text.ts';
 
@@ -38,7 +38,7 @@ export function addTrainingOptions(command: Command): Command {
   return command
     .option('--preset <name>', 'paper-pythia-160m, paper-llama-3.1-8b or small: the defaults')
     .option('--corpus <path>', 'text, jsonl, parquet or a folder (default: generated text)')
-    .option('--tokens-max <n>', 'tokens of the corpus, spread evenly (default: all)', parseSize)
+    .option('--tokens-max <n>', 'tokens of the corpus, spread evenly (default: all)', parseLongSize)
     .option('--activations <job>', 'train on what this job has cached instead of text')
     .option('--qk-heads <n>', 'QK heads (n_qk_heads)', parseSize)
     .option('--d-qk-head <n>', 'width of a QK head', parseSize)
@@ -56,7 +56,7 @@ export function addTrainingOptions(command: Command): Command {
     .option('--k-schedule <how>', 'SHAPE[:FROM[:STEPS]], K falls: linear:256:500', parseSchedule)
     .option('--aux <x>', 'AuxK: dead heads learn, with this coefficient (1/32)', parseFraction)
     .option('--aux-k <n>', 'dead heads per token (default 512)', parseSize)
-    .option('--dead-after <n>', 'tokens of silence after which a head is dead', parseSize)
+    .option('--dead-after <n>', 'tokens of silence after which a head is dead', parseLongSize)
     .option('--checkpoint-steps <n>', 'steps between checkpoints (default 50)', parseSize)
     .option('--backend <name>', 'graph or sparse');
 }

@@ -4,7 +4,7 @@ import type { Init } from '@heddle/ports';
 import type { StartCacheActivationsRequest } from '@heddle/ports/proto/activation';
 import { type Command, Option } from 'commander';
 import { OutputFile } from '../arguments/files.ts';
-import { parsePlaces, parseSize, parseWords } from '../arguments/lists.ts';
+import { parseLongSize, parsePlaces, parseSize, parseWords } from '../arguments/lists.ts';
 import { modelReference } from '../arguments/model.ts';
 import { addTokenizeOptions, type PromptOptions, tokenizeOptions } from '../arguments/prompts.ts';
 import { readTrainingText } from '../arguments/training-text.ts';
@@ -39,7 +39,7 @@ export function addActivations(program: Command, invocation: Invocation): void {
     .option('--hooks <list>', 'names and globs: blocks.*.hook_attn_out', parseWords)
     .option('--layers <list>', 'instead: input and output of attention there: 1,4,7-9', parsePlaces)
     .option('--context <n>', 'tokens per sequence (default: 128)', parseSize)
-    .option('--tokens-max <n>', 'so many, spread over the corpus (default: all)', parseSize)
+    .option('--tokens-max <n>', 'so many, spread over the corpus (default: all)', parseLongSize)
     .addOption(new Option('--dtype <type>', 'f32 or f16').choices(['f32', 'f16']).default('f32'));
   addTokenizeOptions(cache)
     .option('--out <file>', 'write the manifest as JSON')

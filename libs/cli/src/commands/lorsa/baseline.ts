@@ -1,7 +1,7 @@
 import type { Json } from '@heddle/core';
 import type { Command } from 'commander';
 import { OutputFile } from '../../arguments/files.ts';
-import { parseCount } from '../../arguments/lists.ts';
+import { parseLong } from '../../arguments/lists.ts';
 import { runJob } from '../../follow-job.ts';
 import type { Invocation } from '../../invocation.ts';
 import { facts, showNumber } from '../../show.ts';
@@ -19,7 +19,7 @@ export function addBaseline(lorsa: Command, invocation: Invocation): void {
   lorsa
     .command('baseline <run>')
     .description("train a TopK SAE on the layer's output: width, K, text and steps of the training")
-    .option('--seed <n>', 'same seed, same weights', parseCount, 0)
+    .option('--seed <n>', 'same seed, same weights', parseLong, 0)
     .option('--out <file>', `write the weights (${WEIGHTS}, its cfg.json in the metadata)`)
     .option('--detach', 'return at once (needs `heddle up`)')
     .action((run: string, options: BaselineOptions) => baseline(invocation, run, options));
