@@ -33,7 +33,7 @@ import {
   NORM_PREFIX,
 } from './complete-checkpoint.ts';
 import { type HostSample, hostSample, type SampleDeps } from './host-sample.ts';
-import { FVU_TIE } from './limits.ts';
+import { BEFORE_GAIN_SHARE, FVU_TIE } from './limits.ts';
 import {
   type Check,
   checkReadings,
@@ -115,10 +115,10 @@ async function runImport(deps: ImportDeps, task: Task, context: TaskContext): Pr
   return kept(deps, context, { ...found, complete: converted, check: before, fit });
 }
 
-/** Whether the input is rather the norm before its gain: on the same tokens, better by more than a tie. */
+/** Whether the input is rather the norm before its gain: on the same tokens, clearly better. */
 function readsBefore(before: Check, after: Check): boolean {
   const best = ({ fits }: Check) => Math.min(...fits.map(({ fvu }) => fvu));
-  return fitting(before).length > 0 && best(before) < best(after) - FVU_TIE;
+  return fitting(before).length > 0 && best(before) < best(after) * BEFORE_GAIN_SHARE - FVU_TIE;
 }
 
 /** Errors: `not_found`, saying so where only the file names a host, by its maker's name or path. */

@@ -286,6 +286,18 @@ test('norms that were never measured are an error of their own, unless the folde
   );
 });
 
+test('keys that the config lacks are taken from the format, and each is said with its value', async () => {
+  const { act_fn, eps, ...config } = dataset.config;
+  assert.ok(act_fn === 'topk' && eps);
+  folders.set('/in', folderFiles(config, dataset.weights));
+  const { decisions } = completed(await checkpointFiles(sources, '/in'));
+  assert.deepEqual(
+    decisions.map(({ what }) => what),
+    ['missing-keys'],
+  );
+  assert.match(decisions[0]?.text ?? '', /lacks .*act_fn relu.*eps 0\.000001/);
+});
+
 test('unknown keys, missing buffers and repeated heads each get their own recorded decision', async () => {
   const config = { ...dataset.config, skip_bos: true, old_flag: 1 };
   const bare = changed(dataset.weights, {
