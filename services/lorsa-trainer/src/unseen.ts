@@ -63,6 +63,8 @@ export interface UnseenDeps {
   readonly hub: Hub;
   readonly activations: ActivationSource;
   readonly jobResult: (id: string) => Promise<Uint8Array>;
+  /** Digest of a model by name. */
+  readonly modelDigest: (model: string) => Promise<string>;
 }
 
 export function unseenDeps({
@@ -70,10 +72,18 @@ export function unseenDeps({
   hub,
   jobs,
   activations,
-}: Pick<LorsaDeps, 'blobs' | 'hub' | 'activations'> & {
+  peers,
+}: Pick<LorsaDeps, 'blobs' | 'hub' | 'activations' | 'peers'> & {
   readonly jobs: ResultDeps['jobs'];
 }): UnseenDeps {
-  return { blobs, hub, activations, jobResult: trainingResult({ blobs, jobs }) };
+  return {
+    blobs,
+    hub,
+    activations,
+    jobResult: trainingResult({ blobs, jobs }),
+    modelDigest: async (model) =>
+      (await peers.activation.DescribeModel({ model })).model?.digest ?? '',
+  };
 }
 
 type Waiting = Pick<TaskContext, 'signal' | 'pulse' | 'progress'>;
@@ -90,6 +100,8 @@ export async function openUnseen(
   const checkpoint = await openCheckpoint(deps, request.checkpoint);
   const { provenance } = checkpoint;
   const model = request.model === '' ? textOf(provenance['model']) : request.model;
+  // What was held out was captured from the checkpoint's own host, whatever model is named: see for it before.
+  if (request.model !== '') requireOwnHost(checkpoint, await deps.modelDigest(model));
   const trained = await trainedOn(deps, request.checkpoint, checkpoint);
   const { source, shards } = await textFor(deps, context, { request, checkpoint, model, trained });
   requireHost(checkpoint, shards);
@@ -188,8 +200,8 @@ async function textFor(
   }
 }
 
-function requireHost({ layer, provenance }: OpenCheckpoint, { manifest }: LayerShards): void {
-  const own = textOf(provenance['model_digest']);
+function requireHost(checkpoint: OpenCheckpoint, { manifest }: LayerShards): void {
+  const { layer } = checkpoint;
   const { d_model } = layer.config;
   const [width] = manifest.hooks.find(({ name }) => name === layer.hookIn)?.shape ?? [];
   if (width !== d_model) {
@@ -197,9 +209,14 @@ function requireHost({ layer, provenance }: OpenCheckpoint, { manifest }: LayerS
       field: 'model',
     });
   }
-  if (own === '' || own === manifest.model_digest) return;
+  requireOwnHost(checkpoint, manifest.model_digest);
+}
+
+function requireOwnHost({ provenance }: OpenCheckpoint, digest: string): void {
+  const own = textOf(provenance['model_digest']);
+  if (own === '' || own === digest) return;
   throw invalidArgument(
-    `the checkpoint replaces a layer of ${own}; these are activations of ${manifest.model_digest}`,
+    `the checkpoint replaces a layer of the model ${own}; this is the model ${digest}: name its own host, or none`,
     { field: 'model' },
   );
 }
