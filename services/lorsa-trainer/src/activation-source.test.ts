@@ -99,6 +99,30 @@ test('activations that are here are not copied; those of another process are, on
   assert.equal(read.length, first);
 });
 
+test('a copy that stopped half way goes on, and other hooks of the same pass come too', async () => {
+  const { deps, digest } = await server();
+  const own = new MemoryBlobs(new VirtualClock());
+  const stopped = new AbortController();
+  let copied = 0;
+  const put = async (content: Parameters<typeof own.put>[0]) => {
+    if (++copied === 4) stopped.abort(new Error('stopped'));
+    stopped.signal.throwIfAborted();
+    return own.put(content);
+  };
+  const blobs = Object.assign(Object.create(own) as typeof own, { put });
+  const one = remoteActivations({ ...deps, blobs });
+  const asked = { signal, hooks: [host.hookIn] };
+  await assert.rejects(one.finished('cache-1', asked), /stopped/);
+  assert.equal(copied, 4, 'the manifest and two more blobs are here');
+
+  const again = remoteActivations({ ...deps, blobs: own });
+  await again.finished('cache-1', asked);
+  const shards = await LayerShards.open(own, digest, host);
+  for (const shard of shards.manifest.shards) await shards.tokens(shard);
+  await again.finished('cache-1', { signal, hooks });
+  for (const shard of shards.manifest.shards) await shards.read(shard);
+});
+
 test('a pass that failed gives its own error, and another kind of job is refused', async () => {
   const finished = async (ended: Partial<Job>) => {
     const { deps, there } = await server(ended);

@@ -79,20 +79,20 @@ export function remoteActivations({ activation, jobs, blobs }: RemoteDeps): Acti
       if (!digest) {
         throw failedPrecondition(`job ${id} cached no activations`, { field: 'data.activations' });
       }
-      if (await fetched({ jobs, blobs }, { id, digest, signal })) {
-        const manifest = readActivationManifest(await blobs.read(digest));
-        const shards = shardBlobs(manifest, hooks) as BlobDigest[];
-        for (const [done, shard] of shards.entries()) {
-          await fetched({ jobs, blobs }, { id, digest: shard, signal });
-          onProgress?.({ done, total: shards.length, unit: 'shards' });
-        }
+      await fetched({ jobs, blobs }, { id, digest, signal });
+      // Each is looked for, also where the manifest is here: an earlier copy may have stopped half way, or been of other hooks.
+      const manifest = readActivationManifest(await blobs.read(digest));
+      const shards = shardBlobs(manifest, hooks) as BlobDigest[];
+      for (const [done, shard] of shards.entries()) {
+        const copied = await fetched({ jobs, blobs }, { id, digest: shard, signal });
+        if (copied) onProgress?.({ done, total: shards.length, unit: 'shards' });
       }
       return { job: id, digest };
     },
   };
 }
 
-/** Copies a blob of a job's result over, unless it is here. */
+/** Copies a blob of a job's result over, unless it is here; whether it did. */
 async function fetched(
   { jobs, blobs }: Pick<RemoteDeps, 'jobs' | 'blobs'>,
   from: { readonly id: string; readonly digest: BlobDigest; readonly signal: AbortSignal },
