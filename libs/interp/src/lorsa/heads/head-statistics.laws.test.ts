@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rng } from '@heddle/core';
-import { forEachActive, type HeadSequence, HeadStatistics, wantedRows, zRow } from './index.ts';
+import { forEachActive, type HeadSequence, HeadStatistics, zRow } from './index.ts';
 import { KeptEvents } from './kept-events.ts';
 import { TokenCounts } from './token-counts.ts';
 
@@ -99,7 +99,6 @@ test('statistics equal those of a slow count over all events at once', () => {
     const total = events.reduce((sum, e) => sum + e.activation, 0);
     assert.equal(statistics.count(head), events.length);
     assert.equal(statistics.frequency(head), events.length / tokens);
-    assert.equal(statistics.dead(head), events.length === 0);
     if (events.length === 0) continue;
     assert.equal(statistics.mean(head), total / events.length);
     assert.equal(statistics.max(head), Math.max(...events.map((e) => e.activation)));
@@ -122,7 +121,7 @@ test('statistics equal those of a slow count over all events at once', () => {
       assert.ok(Math.abs(weight - share) < 1e-12);
     }
   }
-  assert.ok(statistics.dead(5), 'head 5 never wins in these texts');
+  assert.equal(statistics.count(5), 0, 'head 5 never wins in these texts');
 });
 
 test('sources are those of the z-patterns: shares of what pulls the way of the activation, by token and by distance', () => {
@@ -279,19 +278,4 @@ test('over-full token counts keep every heavy token, and the truth lies within t
       assert.ok(error <= bound, `${error}`);
     }
   }
-});
-
-test('rows that samples need are gathered by sequence', () => {
-  const sample = (sequence: number, position: number) => ({ activation: 1, sequence, position });
-  const wanted = wantedRows([
-    { head: 1, sample: sample(4, 2) },
-    { head: 2, sample: sample(0, 1) },
-    { head: 3, sample: sample(4, 7) },
-  ]);
-
-  assert.deepEqual(wanted.get(4), [
-    { head: 1, position: 2 },
-    { head: 3, position: 7 },
-  ]);
-  assert.equal(wanted.size, 2);
 });
