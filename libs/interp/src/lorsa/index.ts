@@ -13,7 +13,7 @@ export {
   zPatterns,
 } from './apply.reference.ts';
 export { type EncodingOutputs, encodedEncoding, encodingFeeds } from './apply-graph.ts';
-export { SILENT_MAX } from './auxiliary-graph.ts';
+export { AUX, SILENT_MAX } from './auxiliary-graph.ts';
 export {
   type LorsaLayer,
   layerFromCheckpoint,
