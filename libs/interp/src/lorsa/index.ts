@@ -4,7 +4,7 @@ export {
   flipRarelyPositive,
   initialiseActiveSubspace,
 } from './active-subspace.ts';
-export { ADAM_DEFAULTS, type AdamConfig } from './adam.ts';
+export { ADAM_DEFAULTS, type AdamConfig, CLIP_EPSILON } from './adam.ts';
 export {
   applyFactors,
   applyGate,

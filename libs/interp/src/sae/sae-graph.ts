@@ -27,7 +27,7 @@ export function saeParameterInputs(g: GraphBuilder, config: SaeConfig): SaeParam
 }
 
 /** a of every token, `[token, feature]`, from y `[token, d_model]`. */
-export function saePreActivations(
+function saePreActivations(
   g: GraphBuilder,
   { W_enc, b_enc, b_dec }: SaeParameterValues,
   y: Value,
