@@ -85,6 +85,7 @@ export const CASES: readonly Case[] = [
       ['lorsa', 'train', '--k-schedule', 'linear:256:0'],
       ['lorsa', 'train', '--k-schedule', ':256'],
       ['lorsa', 'train', '--aux', '1/0'],
+      ['lorsa', 'train', '--aux-k', '64'],
       ['lorsa', 'train', '--decay', '2'],
       // On the wire 0 says "not given": it would train with the default instead.
       ['lorsa', 'train', '--layer', '0', '--top-k', '0'],

@@ -2,6 +2,7 @@ import type { Heddle } from '@heddle/client';
 import type { Init } from '@heddle/ports';
 import type { StartTrainRequest, TopKSchedule } from '@heddle/ports/proto/lorsa';
 import { type Command, InvalidArgumentError } from 'commander';
+import { UsageError } from '../exit-status.ts';
 import type { Invocation } from '../invocation.ts';
 import { parseLongSize, parsePlaces, parsePositive, parseSize } from './lists.ts';
 import { modelReference } from './model.ts';
@@ -69,6 +70,9 @@ export async function trainingRequest(
 ): Promise<Init<StartTrainRequest>> {
   const { corpus, tokensMax: tokens_max, activations } = options;
   const text = corpus === undefined ? {} : await readTrainingText(invocation, corpus);
+  if (options.auxK !== undefined && options.aux === undefined) {
+    throw new UsageError('--aux-k says how many dead heads AuxK takes: it needs --aux');
+  }
   return {
     model: modelReference(invocation, model),
     preset: options.preset,
