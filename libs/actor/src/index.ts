@@ -43,4 +43,5 @@ export {
 export type { JobView, ViewStatus } from './runtime/job-view.ts';
 export { jobMetrics } from './runtime/metrics.ts';
 export { type JobFile, outcomeWithFiles } from './runtime/outcome-with-files.ts';
+export { provenanceMessage, REQUEST_CHARACTERS_MAX } from './runtime/provenance-message.ts';
 export type { StopReport } from './runtime/workers.ts';

@@ -1,4 +1,4 @@
-import type { JobRuntime, JobView } from '@heddle/actor';
+import { type JobRuntime, type JobView, provenanceMessage } from '@heddle/actor';
 import { invalidArgument, notFound, OperationError } from '@heddle/core';
 import {
   type Blobs,
@@ -8,7 +8,7 @@ import {
   type JobOutcome,
 } from '@heddle/ports';
 import type { JobsService } from '@heddle/ports/proto/jobs';
-import { artifactMessage, jobMessage, provenanceMessage, statusesOf } from './job-messages.ts';
+import { artifactMessage, jobMessage, statusesOf } from './job-messages.ts';
 
 const LIST_DEFAULT = 100;
 const LIST_MAX = 1000;
@@ -63,7 +63,7 @@ export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsServic
         job: jobMessage(view),
         summary_json: JSON.stringify(summary),
         artifacts: artifacts.map(artifactMessage),
-        provenance: provenanceMessage(view.provenance ?? {}, view),
+        provenance: provenanceMessage(view),
       };
     },
 

@@ -1,11 +1,8 @@
-import type { JobView, ViewStatus } from '@heddle/actor';
+import { type JobView, REQUEST_CHARACTERS_MAX, type ViewStatus } from '@heddle/actor';
 import { toDetail } from '@heddle/adapters/grpc';
-import { type Json, OperationError } from '@heddle/core';
+import { OperationError } from '@heddle/core';
 import type { Init, JobArtifact } from '@heddle/ports';
-import type { Artifact, Job, JobState, Provenance } from '@heddle/ports/proto/common';
-
-/** A request is shown up to here; all of it stays in the journal. */
-const REQUEST_CHARACTERS_MAX = 65_536;
+import type { Artifact, Job, JobState } from '@heddle/ports/proto/common';
 
 const STATES: Readonly<Record<ViewStatus, JobState>> = {
   queued: 'JOB_STATE_QUEUED',
@@ -66,30 +63,3 @@ function progressLine({ message, figures = {} }: Progress): string {
 export function artifactMessage({ name, digest, bytes, mediaType }: JobArtifact): Init<Artifact> {
   return { name, digest, bytes, media_type: mediaType };
 }
-
-type Facts = { readonly [name: string]: Json };
-
-/** What a job's provenance says, under whatever of the known names it says it. */
-export function provenanceMessage(facts: Facts, view: JobView): Init<Provenance> {
-  const text = (name: string) => (typeof facts[name] === 'string' ? facts[name] : '');
-  const { seed, versions } = facts;
-  return {
-    model: text('model'),
-    model_digest: text('model_digest'),
-    data_digest: text('data_digest'),
-    program_digest: text('program_digest'),
-    precision: text('precision'),
-    provider: text('provider'),
-    seed: typeof seed === 'number' ? seed : undefined,
-    versions: Object.entries(isFacts(versions) ? versions : {}).map(([component, version]) => ({
-      component,
-      version: String(version),
-    })),
-    method: view.kind,
-    request_json: JSON.stringify(view.request).slice(0, REQUEST_CHARACTERS_MAX),
-    created_ms: view.createdMs,
-  };
-}
-
-const isFacts = (value: Json | undefined): value is Facts =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

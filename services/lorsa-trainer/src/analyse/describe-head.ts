@@ -1,3 +1,4 @@
+import { provenanceMessage } from '@heddle/actor';
 import { invalidArgument } from '@heddle/core';
 import type { LorsaLayer } from '@heddle/interp/lorsa';
 import { forInspection, referenceSequence, zRow } from '@heddle/interp/lorsa/heads';
@@ -8,21 +9,15 @@ import type {
   HeadSample,
 } from '@heddle/ports/proto/lorsa';
 import type { Tensor } from '@heddle/tensor';
+import type { AnalyseDeps } from './analysis.ts';
 import type { AnalysisFile, SamplePlace } from './analysis-file.ts';
 import type { FinishedAnalyses } from './finished-analyses.ts';
 import { headAlone } from './head-alone.ts';
-import { analysisProvenance, headRule, headSummary } from './head-messages.ts';
+import { headRule, headSummary } from './head-messages.ts';
 
-export interface DescribeDeps {
+export interface DescribeDeps extends Pick<AnalyseDeps, 'capture'> {
   readonly analyses: FinishedAnalyses;
   readonly layer: (checkpoint: string) => Promise<LorsaLayer>;
-  /** x `[pos, d_model]` of each sequence at a hook, in host units. */
-  readonly capture: (
-    model: string,
-    hook: string,
-    sequences: readonly (readonly number[])[],
-    signal: AbortSignal,
-  ) => Promise<readonly Tensor<'f32'>[]>;
 }
 
 /**
@@ -55,7 +50,7 @@ export async function describeHead(
     rule: headRule(file, found),
     auroc_lorsa: lorsa ?? 0,
     auroc_shuffled: shuffled ?? 0,
-    provenance: analysisProvenance(analysis.job),
+    provenance: provenanceMessage(analysis.job),
     ...(baseline === null ? {} : { auroc_baseline: baseline }),
   };
 }

@@ -1,8 +1,5 @@
-import type { JobView } from '@heddle/actor';
-import type { Json } from '@heddle/core';
 import type { RoleToken } from '@heddle/interp/lorsa/heads';
 import type { Init } from '@heddle/ports';
-import type { Provenance } from '@heddle/ports/proto/common';
 import type { HeadRule, HeadSummary, WeightedToken } from '@heddle/ports/proto/lorsa';
 import type { AnalysisFile, HeadFindings } from './analysis-file.ts';
 
@@ -53,27 +50,5 @@ export function headRule(file: AnalysisFile, { rule }: HeadFindings): Init<HeadR
     auroc: measured(rule.auroc),
     auroc_baseline: measured(rule.baseline),
     auroc_shuffled: measured(rule.shuffled),
-  };
-}
-
-/** What the findings were made from. */
-export function analysisProvenance(job: JobView): Init<Provenance> {
-  const facts: { readonly [name: string]: Json } = job.provenance ?? {};
-  const text = (name: string) => (typeof facts[name] === 'string' ? facts[name] : '');
-  const { seed, versions } = facts;
-  return {
-    model: text('model'),
-    model_digest: text('model_digest'),
-    data_digest: text('data_digest'),
-    program_digest: text('program_digest'),
-    precision: text('precision'),
-    provider: text('provider'),
-    seed: typeof seed === 'number' ? seed : undefined,
-    versions: Object.entries((versions ?? {}) as Record<string, Json>).map(
-      ([component, version]) => ({ component, version: String(version) }),
-    ),
-    method: job.kind,
-    request_json: JSON.stringify(job.request).slice(0, 65_536),
-    created_ms: job.createdMs,
   };
 }
