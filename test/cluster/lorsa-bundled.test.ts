@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { connect, type Heddle } from '@heddle/client';
-import { temporaryFolder } from '@heddle/testkit';
-import { bringUp, readConfig } from 'heddle';
+import type { Heddle } from '@heddle/client';
+import { type LorsaCluster, lorsaCluster } from './fixtures/lorsa-cluster.ts';
 
 const N_LAYERS = 4;
 /** n_heads · d_head of the bundled model. */
@@ -14,27 +13,14 @@ const INDUCTION_LAYER = 1;
 const STEPS = 200;
 
 let heddle: Heddle;
-let cluster: Awaited<ReturnType<typeof bringUp>>;
-let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let cluster: LorsaCluster;
 
 before(async () => {
-  folder = await temporaryFolder();
-  const dataDirectory = folder.path;
-  cluster = await bringUp({ dataDirectory, contracts: ['activation', 'lorsa'] }, readConfig({}));
-  heddle = connect(cluster.address);
+  cluster = await lorsaCluster();
+  ({ heddle } = cluster);
 });
 
-after(async () => {
-  heddle.close();
-  await cluster.close(0);
-  await folder.remove();
-});
-
-async function outcome(job: { readonly id: string } | null) {
-  const { state, error } = await heddle.waitForJob(job?.id ?? '');
-  assert.equal(state, 'JOB_STATE_SUCCEEDED', error?.message);
-  return heddle.outcome(job?.id ?? '');
-}
+after(() => cluster.close());
 
 interface Point {
   readonly layer: number;
@@ -48,7 +34,7 @@ test('every layer of the bundled model is explained to FVU 0.15 with a quarter o
     base: { layer: 0, optimiser: { steps: STEPS } },
     layers: Array.from({ length: N_LAYERS }, (_, layer) => layer),
   });
-  const { summary } = await outcome(job);
+  const { summary } = await cluster.ended(job);
   const points = summary['points'] as unknown as readonly Point[];
   assert.deepEqual(
     points.map(({ layer }) => layer),
@@ -61,7 +47,7 @@ test('every layer of the bundled model is explained to FVU 0.15 with a quarter o
   }
 
   const run = points[INDUCTION_LAYER]?.job ?? '';
-  await outcome((await heddle.lorsa.StartAnalysis({ checkpoint: run })).job);
+  await cluster.ended((await heddle.lorsa.StartAnalysis({ checkpoint: run })).job);
   const { heads } = await heddle.lorsa.ListHeads({
     checkpoints: [run],
     detector: 'induction',

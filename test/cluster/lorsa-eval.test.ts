@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { loadModel, openModelFolder, openWeights } from '@heddle/adapters/hub';
-import { connect, type Heddle } from '@heddle/client';
+import type { Heddle } from '@heddle/client';
 import { type Json, OperationError, Rng } from '@heddle/core';
 import { writeLorsaCheckpoint } from '@heddle/formats';
 import {
@@ -23,8 +23,7 @@ import { drawText, FULL_SIZES, repeatedSequence, wholeText } from '@heddle/inter
 import { attentionRoles, attentionWeights, weightOf } from '@heddle/models';
 import type { Intervention } from '@heddle/ports/proto/activation';
 import type { Tensor } from '@heddle/tensor';
-import { temporaryFolder } from '@heddle/testkit';
-import { bringUp, readConfig } from 'heddle';
+import { type LorsaCluster, lorsaCluster } from './fixtures/lorsa-cluster.ts';
 
 const BUNDLED = fileURLToPath(new URL('../../libs/models/bundled/', import.meta.url));
 const LAYER = 1;
@@ -42,43 +41,30 @@ const prompts = TEXTS.map((text) => ({ text }));
 const heldOut = TEXTS.slice(90);
 
 let heddle: Heddle;
-let cluster: Awaited<ReturnType<typeof bringUp>>;
-let folder: Awaited<ReturnType<typeof temporaryFolder>>;
+let cluster: LorsaCluster;
 let run: string;
 let training: { readonly [name: string]: Json };
 
-async function ended(job: { readonly id: string } | null) {
-  const { state, error } = await heddle.waitForJob(job?.id ?? '');
-  assert.equal(state, 'JOB_STATE_SUCCEEDED', error?.message);
-  return heddle.outcome(job?.id ?? '');
-}
-
 before(async () => {
-  folder = await temporaryFolder();
-  const dataDirectory = folder.path;
-  cluster = await bringUp({ dataDirectory, contracts: ['activation', 'lorsa'] }, readConfig({}));
-  heddle = connect(cluster.address);
+  cluster = await lorsaCluster();
+  ({ heddle } = cluster);
   const { job } = await heddle.lorsa.StartTrain({
     layer: LAYER,
     architecture: { n_ov_heads: 144, top_k: 24 },
     optimiser: { steps: 24, batch: 8, context: 64, learning_rate: 4e-3 },
     data: { prompts },
   });
-  ({ summary: training } = await ended(job));
+  ({ summary: training } = await cluster.ended(job));
   run = job?.id ?? '';
 });
 
-after(async () => {
-  heddle.close();
-  await cluster.close(0);
-  await folder.remove();
-});
+after(() => cluster.close());
 
 type Row = Readonly<Record<string, number | null>> & { readonly name: string };
 
 async function evaluate(request: Parameters<Heddle['lorsa']['StartEvaluate']>[0]) {
   const { job } = await heddle.lorsa.StartEvaluate(request);
-  const { summary } = await ended(job);
+  const { summary } = await cluster.ended(job);
   const rows = summary['rows'] as unknown as readonly Row[];
   const row = (name: string): Row => rows.find((each) => each.name === name) ?? assert.fail(name);
   return { row, summary, text: summary['text'] as Readonly<Record<string, Json>> };
@@ -149,7 +135,7 @@ test('a baseline that was cancelled does not stand in the way of the next', asyn
   assert.equal((await heddle.waitForJob(first?.id ?? '')).state, 'JOB_STATE_CANCELLED');
   const { job: second } = await heddle.lorsa.StartBaseline(asked);
   assert.notEqual(second?.id, first?.id);
-  const { summary } = await ended(second);
+  const { summary } = await cluster.ended(second);
   assert.equal(summary['training'], run);
 });
 
@@ -217,7 +203,7 @@ async function exactCheckpoint(): Promise<string> {
     normalisation: 'inference',
   });
   const files = writeLorsaCheckpoint(parts);
-  const path = join(folder.path, 'exact');
+  const path = join(cluster.path, 'exact');
   await mkdir(path);
   await writeFile(join(path, 'config.json'), files.configText);
   await writeFile(join(path, 'sae_weights.safetensors'), files.weights);

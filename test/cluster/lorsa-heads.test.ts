@@ -2,11 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { connect, type Heddle } from '@heddle/client';
+import type { Heddle } from '@heddle/client';
 import { OperationError, Rng } from '@heddle/core';
 import { drawText, FULL_SIZES, repeatedSequence, wholeText } from '@heddle/interp/tasks';
-import { temporaryFolder } from '@heddle/testkit';
-import { bringUp, readConfig } from 'heddle';
+import { type LorsaCluster, lorsaCluster } from './fixtures/lorsa-cluster.ts';
 
 /** Repeats and sentences about names; the last tenth is held out by the training. */
 const TEXTS = (() => {
@@ -24,36 +23,23 @@ const HEADS = 144;
 const prompts = TEXTS.map((text) => ({ text }));
 
 let heddle: Heddle;
-let cluster: Awaited<ReturnType<typeof bringUp>>;
+let cluster: LorsaCluster;
 let run: string;
-let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-
-async function ended(job: { readonly id: string } | null) {
-  const { state, error } = await heddle.waitForJob(job?.id ?? '');
-  assert.equal(state, 'JOB_STATE_SUCCEEDED', error?.message);
-  return heddle.outcome(job?.id ?? '');
-}
 
 before(async () => {
-  folder = await temporaryFolder();
-  const dataDirectory = folder.path;
-  cluster = await bringUp({ dataDirectory, contracts: ['activation', 'lorsa'] }, readConfig({}));
-  heddle = connect(cluster.address);
+  cluster = await lorsaCluster();
+  ({ heddle } = cluster);
   const { job } = await heddle.lorsa.StartTrain({
     layer: 1,
     architecture: { n_ov_heads: HEADS, top_k: 24 },
     optimiser: { steps: 60, batch: 8, context: 64, learning_rate: 4e-3 },
     data: { prompts },
   });
-  await ended(job);
+  await cluster.ended(job);
   run = job?.id ?? '';
 });
 
-after(async () => {
-  heddle.close();
-  await cluster.close(0);
-  await folder.remove();
-});
+after(() => cluster.close());
 
 const refusal = async (call: Promise<unknown>): Promise<OperationError> =>
   call.then(() => assert.fail('it was answered'), OperationError.from);
@@ -73,7 +59,7 @@ test('before anybody has looked, lists and cards say who does', async () => {
 
 test('an analysis looks at the held-out part of the training’s text, and asking again is the same job', async () => {
   const { job } = await heddle.lorsa.StartAnalysis({ checkpoint: run });
-  const { summary } = await ended(job);
+  const { summary } = await cluster.ended(job);
   assert.equal(summary['text'], 'held-out');
   assert.ok(Number(summary['documents']) <= HELD_OUT);
   const { auroc_lorsa: own, auroc_shuffled: dealt } = summary;
@@ -124,7 +110,7 @@ test('of given text the documents that trained are left out', async () => {
   const fresh = wholeText(drawText(new Rng(99), 'train', 'succession', FULL_SIZES));
   const data = { prompts: [...prompts.slice(0, 40), { text: fresh }, ...prompts.slice(-10)] };
   const { job } = await heddle.lorsa.StartAnalysis({ checkpoint: run, data, seed: 1 });
-  const { summary } = await ended(job);
+  const { summary } = await cluster.ended(job);
   assert.equal(summary['text'], 'given');
   assert.ok(Number(summary['documents_left_out']) >= 39, `${summary['documents_left_out']}`);
   assert.ok(Number(summary['documents']) <= 11);
