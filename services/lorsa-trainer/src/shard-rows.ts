@@ -15,5 +15,5 @@ export function rowsOf<T extends Readonly<Record<string, Tensor>>>(
     });
     return [name, { ...t, shape: [rows.length, ...rest], data }] as const;
   });
-  return Object.fromEntries(taken) as unknown as T;
+  return Object.fromEntries(taken) as T;
 }

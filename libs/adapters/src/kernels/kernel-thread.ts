@@ -30,6 +30,7 @@ const { exports } = new WebAssembly.Instance(setup.module, {
     },
   },
 });
+// Exports have no types; the names are those that were compiled, `present` sees that each is there.
 const kernels = KERNEL_NAMES.map((name) => present(exports[name], name) as unknown as Kernel);
 
 function takeTurns(): void {

@@ -104,7 +104,7 @@ export function readActivationManifest(bytes: Uint8Array): ActivationManifest {
     const counts = record(value[side], side);
     for (const name of COUNTS) requireCount(counts, name, `${side}.`);
   }
-  return value as unknown as ActivationManifest;
+  return value as unknown as ActivationManifest; // every field was looked at above
 }
 
 type Fields = { readonly [name: string]: Json };

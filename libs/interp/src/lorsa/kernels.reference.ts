@@ -34,6 +34,7 @@ export function referenceKernels(
   const make = (shape: readonly number[]): Tensor<'f32'> => {
     const count = elementCount(shape);
     const data = precision === 'f32' ? new Float32Array(count) : new Float64Array(count);
+    // The twin also runs in double, where the interface knows single only.
     return { dtype: precision, shape, data } as unknown as Tensor<'f32'>;
   };
   const names = parameterNames(config);

@@ -104,6 +104,7 @@ export function readSaeFiles(configText: string | undefined, file: Safetensors):
   };
   const weights = Object.fromEntries(SAE_PARAMETERS.map((name) => [name, take(name)]));
   const hook = typeof metadata?.hook_name === 'string' ? metadata.hook_name : '';
+  // One entry per name of SAE_PARAMETERS, which fromEntries forgets.
   return { config, weights: weights as unknown as SaeLayer['weights'], hook };
 }
 

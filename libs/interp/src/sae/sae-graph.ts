@@ -23,7 +23,7 @@ export function saeParameterInputs(g: GraphBuilder, config: SaeConfig): SaeParam
   const entries = SAE_PARAMETERS.map((name) => {
     return [name, g.input(name, 'f32', saeShape(config, name))] as const;
   });
-  return Object.fromEntries(entries) as unknown as SaeParameterValues;
+  return Object.fromEntries(entries) as SaeParameterValues;
 }
 
 /** a of every token, `[token, feature]`, from y `[token, d_model]`. */

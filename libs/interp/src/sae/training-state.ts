@@ -1,4 +1,4 @@
-import { canonicalJson, dataLoss, type Json, type RngState } from '@heddle/core';
+import { canonicalJson, dataLoss, type RngState } from '@heddle/core';
 import { readSafetensors, type Safetensors, writeSafetensors } from '@heddle/formats';
 import { showShape, type Tensor, tensor, zeros } from '@heddle/tensor';
 import { stateFeeds } from '../lorsa/state-feeds.ts';
@@ -59,6 +59,7 @@ export function initialSaeState(
 
 /** The weights as they stand. */
 export function saeWeightsOf({ tensors }: SaeTrainingState): SaeWeights<Tensor<'f32'>> {
+  // The tensors are the weights and their moments under one roof; mapSae takes the weights.
   return mapSae(tensors as unknown as SaeWeights<Tensor<'f32'>>, (t) => t);
 }
 
@@ -84,7 +85,7 @@ export function decodeSaeState(bytes: Uint8Array): {
   let header: Header;
   try {
     file = readSafetensors('checkpoint', bytes);
-    header = JSON.parse(file.header.metadata.get('state') ?? '') as Json as unknown as Header;
+    header = JSON.parse(file.header.metadata.get('state') ?? '') as Header;
   } catch (cause) {
     throw dataLoss('the checkpoint of an autoencoder is damaged', { cause });
   }

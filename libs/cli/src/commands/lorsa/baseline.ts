@@ -46,6 +46,7 @@ async function baseline(invocation: Invocation, run: string, options: BaselineOp
 /** `0.002: 0.061, 0.006: 0.018` for the rates that were tried with the FVU that each left. */
 function inWords(value: Json): string {
   if (!Array.isArray(value)) return value === '' ? '-' : showNumber(value);
+  // The only list in a baseline's summary is the rates that were tried.
   const tried = value as unknown as readonly {
     readonly rate: number;
     readonly fvu: number | null;

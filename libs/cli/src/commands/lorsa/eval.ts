@@ -46,6 +46,7 @@ async function evaluate(invocation: Invocation, run: string, options: EvalOption
     start: (heddle, key) => heddle.lorsa.StartEvaluate({ ...request, client_key: key }),
     finish: async (_, { summary, provenance }) => ({
       document: { summary, provenance },
+      // A summary is JSON on the wire; its fields are those of the job's kind.
       text: showEvaluation(summary as unknown as EvaluationSummary),
     }),
   });

@@ -45,6 +45,7 @@ async function sweep(invocation: Invocation, model: string | undefined, options:
     },
     finish: async (_, { summary, provenance }) => ({
       document: { summary, provenance },
+      // A summary is JSON on the wire; its fields are those of the job's kind.
       text: showSweep(summary as unknown as SweepSummary),
     }),
   });

@@ -52,6 +52,7 @@ async function train(invocation: Invocation, model: string | undefined, options:
       await file?.write(heddle.artifactChunks(job.id, 'checkpoint.safetensors'));
       return {
         document: { summary, provenance, ...(file ? { out: file.path } : {}) },
+        // A summary is JSON on the wire; its fields are those of the job's kind.
         text: showTraining(job.id, summary as unknown as TrainSummary, file?.path),
       };
     },
