@@ -1,6 +1,6 @@
 import { invalidArgument, OperationError, resourceExhausted } from '@heddle/core';
-import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetRead } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+// Its types alone: the library is loaded with the first parquet file, not with every command.
+import type { AsyncBuffer, FileMetaData } from 'hyparquet';
 import type { ByteSource, CorpusDocument, CorpusFile, CorpusRange } from './corpus-file.ts';
 import { documentsOf } from './jsonl-documents.ts';
 import { ROW_GROUP_BYTES_MAX, ROWS_AT_ONCE } from './limits.ts';
@@ -19,6 +19,7 @@ export interface ParquetTable {
  * `resource_exhausted` for a row group that is too large to be decoded whole.
  */
 export async function openParquet({ name, source }: CorpusFile): Promise<ParquetTable> {
+  const { parquetMetadataAsync } = await import('hyparquet');
   const metadata = await reading(name, 'its footer', () => parquetMetadataAsync(buffer(source)));
   const [, ...top] = topColumns(metadata);
   const column = (['text', 'tokens'] as const).find((wanted) => top.includes(wanted));
@@ -70,6 +71,8 @@ export async function* parquetDocuments(
   { metadata, column }: ParquetTable,
   { from, end }: CorpusRange,
 ): AsyncGenerator<readonly CorpusDocument[]> {
+  const { parquetRead } = await import('hyparquet');
+  const { compressors } = await import('hyparquet-compressors');
   let first = 0;
   for (const group of metadata.row_groups) {
     const after = first + Number(group.num_rows);
