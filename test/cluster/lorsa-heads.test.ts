@@ -46,10 +46,10 @@ const refusal = async (call: Promise<unknown>): Promise<OperationError> =>
 
 test('before anybody has looked, lists and cards say who does', async () => {
   for (const ask of [
-    heddle.lorsa.ListHeads({ checkpoints: [run] }),
-    heddle.lorsa.DescribeHead({ checkpoint: run, head: 0 }),
+    () => heddle.lorsa.ListHeads({ checkpoints: [run] }),
+    () => heddle.lorsa.DescribeHead({ checkpoint: run, head: 0 }),
   ]) {
-    const error = await refusal(ask);
+    const error = await refusal(ask());
     assert.equal(error.code, 'not_found');
     assert.match(error.message, /StartAnalysis/);
     assert.equal(error.details['missing'], 'analysis');
