@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { BlobDigest } from '@heddle/ports';
 import { NATS_LIMITS } from './limits.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 import type { Bucket } from './object-bucket.ts';
 
 /** The chunks of one object on their way, under a name of their own: nobody sees them until they are described. */
@@ -60,19 +60,21 @@ export class ChunkUpload {
     this.sent += 1;
     // The id makes the client's own second try after a time-out harmless.
     const options = { msgID: `${id}.${this.sent}`, expect: { streamName: bucket.stream } };
-    const publishing = link.js.publish(bucket.chunks(id), chunk, options).then(
-      () => undefined,
-      (error: unknown) => {
-        this.failure ??= error;
-      },
-    );
+    const publishing = link
+      .patiently('sending a chunk', () => link.js.publish(bucket.chunks(id), chunk, options))
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          this.failure ??= error;
+        },
+      );
     const tracked = publishing.finally(() => this.inFlight.delete(tracked));
     this.inFlight.add(tracked);
   }
 }
 
 export async function purgeChunks(link: NatsLink, bucket: Bucket, id: string): Promise<void> {
-  await guarded(`freeing chunks of ${bucket.name}`, () =>
+  await link.patiently(`freeing chunks of ${bucket.name}`, () =>
     link.jsm.streams.purge(bucket.stream, { filter: bucket.chunks(id) }),
   );
 }

@@ -2,7 +2,7 @@ import type { DeadLetter } from '@heddle/ports';
 import { headers } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
 import { oneToken } from './names.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 import { ensureStream } from './streams.ts';
 import { readSubject } from './subject-pages.ts';
 
@@ -39,7 +39,7 @@ export class DeadLetters {
     label.set('Heddle-Key', encodeURIComponent(key));
     label.set('Heddle-Attempts', `${attempts}`);
     label.set('Heddle-Reason', encodeURIComponent(reason));
-    await guarded(`burying ${key} of ${queue}`, () =>
+    await this.link.patiently(`burying ${key} of ${queue}`, () =>
       this.link.js.publish(this.subject(queue), bytes, {
         headers: label,
         msgID: `${queue} ${id}`,

@@ -1,7 +1,7 @@
-import { dataLoss, OperationError } from '@heddle/core';
+import { dataLoss } from '@heddle/core';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
-import { isWrongSequence, natsError, unavailable } from './nats-error.ts';
+import { isPassing, isWrongSequence, unavailable } from './nats-error.ts';
 import type { NatsLink } from './nats-link.ts';
 import { lastOf, nextOf, type Stored, type SubjectOf } from './subject-pages.ts';
 
@@ -51,19 +51,20 @@ export async function appendMessage(
   const id = crypto.randomUUID();
   const last = base.last + count;
   const done = (seq: number): Tail => ({ last, seq, born: base.born || seq });
-  const untilMs = link.clock.monotonic() + NATS_LIMITS.appendWithinMs;
+  const untilMs = link.clock.monotonic() + NATS_LIMITS.patienceMs;
   for (;;) {
     try {
-      const ack = await link.js.publish(of.subject, message, {
-        msgID: id,
-        headers: labels(append),
-        expect: { streamName: of.stream, lastSubjectSequence: base.seq },
-      });
+      const ack = await link.call(`appending to ${of.subject}`, () =>
+        link.js.publish(of.subject, message, {
+          msgID: id,
+          headers: labels(append),
+          expect: { streamName: of.stream, lastSubjectSequence: base.seq },
+        }),
+      );
       return done(ack.seq);
     } catch (error) {
-      const known = natsError(error, `appending to ${of.subject}`);
       const refused = isWrongSequence(error);
-      if (!refused && !isPassing(known)) throw known;
+      if (!refused && !isPassing(error)) throw error;
       if (refused) {
         const next = await nextOf(link, of, base.seq + 1);
         if (next !== undefined)
@@ -85,8 +86,4 @@ function labels({ base, count }: Append): MsgHdrs {
   label.set('Heddle-Last', `${base.last + count}`);
   if (base.born > 0) label.set('Heddle-Born', `${base.born}`);
   return label;
-}
-
-function isPassing(error: unknown): boolean {
-  return error instanceof OperationError && error.code === 'unavailable';
 }

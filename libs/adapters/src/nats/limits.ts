@@ -6,8 +6,8 @@ export const NATS_LIMITS = {
   reconnectWaitMs: 250,
   /** One request to the server; a leader election takes up to some seconds, and callers try again. */
   requestMs: 3_000,
-  /** An append whose outcome is unknown is tried again under the same id this long: a server's restart. */
-  appendWithinMs: 10_000,
+  /** A stream whose leader died has none until the others elect one, after 4 to 9 s: what may be repeated is, this long. */
+  patienceMs: 15_000,
   /** Between these tries. */
   retryMs: 100,
   /** Of the server's payload, kept for headers and framing. */

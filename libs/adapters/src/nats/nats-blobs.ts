@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { dataLoss, invalidArgument, notFound, OperationError } from '@heddle/core';
+import { dataLoss, invalidArgument, notFound, type OperationError } from '@heddle/core';
 import type { BlobDigest, BlobStat, Blobs } from '@heddle/ports';
 import { headers } from '@nats-io/transport-node';
 import { ChunkUpload, purgeChunks } from './chunk-upload.ts';
 import { NATS_LIMITS } from './limits.ts';
-import { isWrongSequence, natsError, unavailable } from './nats-error.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import { isPassing, isWrongSequence, natsError, unavailable } from './nats-error.ts';
+import type { NatsLink } from './nats-link.ts';
 import { type Bucket, type ObjectMeta, openBucket, readMeta } from './object-bucket.ts';
 import { subjectsOf } from './streams.ts';
 import { lastOf, pageOf } from './subject-pages.ts';
@@ -122,13 +122,13 @@ export class NatsBlobs implements Blobs {
     const { meta, seq } = found;
     if (Date.parse(meta.mtime) > (options.unlessModifiedSinceMs ?? Infinity)) return;
     const { stream } = this.bucket;
-    await guarded(`removing ${digest}`, async () => {
-      // Up to what was looked at: a `put` since then keeps its description, and with it the chunks.
-      const filter = this.bucket.meta(digest);
-      await this.link.jsm.streams.purge(stream, { filter, seq: seq + 1 });
-      if ((await this.find(digest))?.meta.nuid === meta.nuid) return;
-      await purgeChunks(this.link, this.bucket, meta.nuid);
-    });
+    // Up to what was looked at: a `put` since then keeps its description, and with it the chunks.
+    const filter = this.bucket.meta(digest);
+    await this.link.patiently(`removing ${digest}`, () =>
+      this.link.jsm.streams.purge(stream, { filter, seq: seq + 1 }),
+    );
+    if ((await this.find(digest))?.meta.nuid === meta.nuid) return;
+    await purgeChunks(this.link, this.bucket, meta.nuid);
   }
 
   async *list(): AsyncGenerator<BlobStat> {
@@ -176,15 +176,16 @@ export class NatsBlobs implements Blobs {
       const label = headers();
       label.set('Nats-Rollup', 'sub');
       try {
-        await this.link.js.publish(this.bucket.meta(digest), JSON.stringify(next), {
-          headers: label,
-          expect: { streamName: this.bucket.stream, lastSubjectSequence: found?.seq ?? 0 },
-        });
+        await this.link.call(`publishing ${digest}`, () =>
+          this.link.js.publish(this.bucket.meta(digest), JSON.stringify(next), {
+            headers: label,
+            expect: { streamName: this.bucket.stream, lastSubjectSequence: found?.seq ?? 0 },
+          }),
+        );
         return found === undefined;
       } catch (error) {
         if (isWrongSequence(error)) continue; // published or removed by another meanwhile
-        const known = natsError(error, `publishing ${digest}`);
-        if (OperationError.from(known).code !== 'unavailable') throw known;
+        if (!isPassing(error)) throw error;
         await this.link.clock.sleep(NATS_LIMITS.retryMs);
       }
     }

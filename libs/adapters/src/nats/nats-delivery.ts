@@ -1,7 +1,7 @@
 import type { Delivery } from '@heddle/ports';
 import type { Msg } from '@nats-io/transport-node';
 import { nameOf } from './names.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 
 /** What the server says of a delivered message in its reply subject. */
 export interface Delivered {
@@ -84,13 +84,18 @@ export class NatsDelivery implements Delivery {
 
   private async say(word: string): Promise<void> {
     const { link, message, queue } = this.options;
-    await guarded(`answering for ${this.key} of ${queue}`, () => tell(link, message, word));
+    await tell(link, message, `answering for ${this.key} of ${queue}`, word);
   }
 }
 
 /** Says what became of a message, and waits until the server has heard. */
-export async function tell(link: NatsLink, message: Msg, word: string): Promise<void> {
-  await link.request(message.reply ?? '', word);
+export async function tell(
+  link: NatsLink,
+  message: Msg,
+  what: string,
+  word: string,
+): Promise<void> {
+  await link.request(what, message.reply ?? '', word);
 }
 
 export function nak(delayMs: number): string {

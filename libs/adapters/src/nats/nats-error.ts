@@ -22,21 +22,33 @@ const FULL: readonly number[] = [
 
 /** An append, push or publication that met another sequence than it expected. */
 export function isWrongSequence(error: unknown): boolean {
-  if (!(error instanceof JetStreamApiError)) return false;
-  const { code } = error;
   return (
-    code === JetStreamApiCodes.StreamWrongLastSequence ||
-    code === JetStreamApiCodes.StreamWrongLastSequenceUnknown
+    hasApiCode(error, JetStreamApiCodes.StreamWrongLastSequence) ||
+    hasApiCode(error, JetStreamApiCodes.StreamWrongLastSequenceUnknown)
   );
 }
 
 /** A stream at one of its limits, or a server at its own. */
 export function isFull(error: unknown): boolean {
-  return error instanceof JetStreamApiError && FULL.includes(error.code);
+  return FULL.some((code) => hasApiCode(error, code));
 }
 
+/** Whether JetStream answered with this code, also when the error is in our codes already. */
 export function hasApiCode(error: unknown, code: number): boolean {
-  return error instanceof JetStreamApiError && error.code === code;
+  const said = error instanceof OperationError ? error.cause : error;
+  return said instanceof JetStreamApiError && said.code === code;
+}
+
+/** There is no such stream or consumer: waiting makes none, its owner does. */
+export function isMissing(error: unknown): boolean {
+  return (
+    hasApiCode(error, JetStreamApiCodes.StreamNotFound) ||
+    hasApiCode(error, JetStreamApiCodes.ConsumerNotFound)
+  );
+}
+
+export function isPassing(error: unknown): boolean {
+  return error instanceof OperationError && error.code === 'unavailable';
 }
 
 /** What NATS says, in our codes. `what` is what could not be done. */
@@ -53,8 +65,9 @@ export function natsError(error: unknown, what: string): unknown {
     return new OperationError({ code, message: said, cause: error });
   }
   if (error instanceof JetStreamApiError) {
-    // 5xx of JetStream is "no leader", "no quorum", "not ready": all pass.
-    if (error.status >= 500 || error.code === API_CODES.duplicateInProcess) {
+    // 5xx of JetStream is "no leader", "no quorum", "not ready"; what a crash unmade is made again: all pass.
+    const again = error.code === API_CODES.duplicateInProcess || isMissing(error);
+    if (error.status >= 500 || again) {
       return unavailable(said, error);
     }
     return failedPrecondition(said, { cause: error });

@@ -6,7 +6,7 @@ import { packEvents, unpackEvents } from './event-frames.ts';
 import { appendMessage, bornAt, type JournalSubject, type Tail, tailOf } from './journal-append.ts';
 import { NATS_LIMITS } from './limits.ts';
 import { nameOf, subjectTokens } from './names.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 import { ensureStream, streamInfo, subjectsOf } from './streams.ts';
 import { lastOf, readSubject, type Stored } from './subject-pages.ts';
 
@@ -145,7 +145,7 @@ export class NatsJournal implements Journal {
 
   async remove(stream: string): Promise<void> {
     const { subject } = this.subject(stream);
-    await guarded(`removing ${stream}`, () =>
+    await this.link.call(`removing ${stream}`, () =>
       this.link.jsm.streams.purge(this.name, { filter: subject }),
     );
     this.forget(stream);

@@ -14,7 +14,7 @@ import {
   type NodeConnectionOptions,
 } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
-import { natsError, unavailable } from './nats-error.ts';
+import { isMissing, isPassing, natsError, unavailable } from './nats-error.ts';
 import { checkServerVersion } from './server-version.ts';
 
 export interface NatsLinkOptions {
@@ -47,6 +47,7 @@ export class NatsLink {
   readonly prefix: string;
   readonly replicas: number;
   private readonly returns = new Set<() => void>();
+  private readonly breaks = new Set<() => void>();
   private readonly inboxPrefix: string | undefined;
   private up = true;
 
@@ -126,9 +127,41 @@ export class NatsLink {
     return createInbox(this.inboxPrefix);
   }
 
+  /**
+   * Runs what talks to NATS, with its errors in our codes. While the connection is away it waits a little for it; when
+   * it breaks meanwhile that is said at once, because the client itself would wait for an answer that cannot come.
+   */
+  async call<T>(what: string, body: () => Promise<T>): Promise<T> {
+    await this.whenUp(what);
+    const broken = Promise.withResolvers<never>();
+    const onBreak = (): void => broken.reject(unavailable(`${what}: the connection to NATS broke`));
+    this.breaks.add(onBreak);
+    try {
+      return await guarded(what, () => Promise.race([body(), broken.promise]));
+    } finally {
+      this.breaks.delete(onBreak);
+    }
+  }
+
+  /** `call` again and again while NATS is away or elects a leader; for what may be done twice. */
+  async patiently<T>(what: string, body: () => Promise<T>): Promise<T> {
+    const untilMs = this.clock.monotonic() + NATS_LIMITS.patienceMs;
+    for (;;) {
+      try {
+        return await this.call(what, body);
+      } catch (error) {
+        const late = this.clock.monotonic() >= untilMs;
+        if (late || !isPassing(error) || isMissing(error) || this.nc.isClosed()) throw error;
+      }
+      await this.clock.sleep(NATS_LIMITS.retryMs);
+    }
+  }
+
   /** One request, one answer. */
-  request(subject: string, payload: string): Promise<Msg> {
-    return this.nc.request(subject, payload, { timeout: NATS_LIMITS.requestMs });
+  request(what: string, subject: string, payload: string): Promise<Msg> {
+    return this.call(what, () =>
+      this.nc.request(subject, payload, { timeout: NATS_LIMITS.requestMs }),
+    );
   }
 
   /**
@@ -136,11 +169,12 @@ export class NatsLink {
    * client's own iterators wait for ever for a batch that a dying server began.
    */
   async gather(subject: string, payload: string, collect: Collector): Promise<void> {
+    await this.whenUp(`asking ${subject}`);
     const inbox = this.inbox();
     await new Promise<void>((resolve, reject) => {
       const end = (error?: unknown): void => {
         clearTimeout(timer);
-        leave();
+        this.breaks.delete(lost);
         sub.unsubscribe();
         if (error === undefined) resolve();
         else reject(error);
@@ -150,7 +184,7 @@ export class NatsLink {
         () => end(unavailable(`NATS did not answer whole in ${NATS_LIMITS.pageMs} ms`)),
         NATS_LIMITS.pageMs,
       );
-      const leave = this.onReturn(lost);
+      this.breaks.add(lost);
       const sub = this.nc.subscribe(inbox, {
         callback: (error, message) => {
           if (error) return end(error);
@@ -184,8 +218,18 @@ export class NatsLink {
     this.up = false;
   }
 
+  private async whenUp(what: string): Promise<void> {
+    if (this.isUp) return;
+    const back = new AbortController();
+    const leave = this.onReturn(() => back.abort('back'));
+    await this.clock.sleep(NATS_LIMITS.requestMs, back.signal);
+    leave();
+    if (!this.isUp) throw unavailable(`${what}: NATS is away`);
+  }
+
   private onDown(): void {
     this.up = false;
+    for (const onBreak of [...this.breaks]) onBreak();
     this.log.warn('the connection to NATS broke; trying to come back');
   }
 

@@ -5,7 +5,7 @@ import { DeadLetters } from './dead-letters.ts';
 import { NATS_LIMITS } from './limits.ts';
 import { oneToken } from './names.ts';
 import { deliveredOf, keyOf, NatsDelivery, nak, tell } from './nats-delivery.ts';
-import { isFull, isWrongSequence, natsError } from './nats-error.ts';
+import { isFull, isPassing, isWrongSequence, natsError } from './nats-error.ts';
 import type { NatsLink } from './nats-link.ts';
 import { pullMessage } from './pull-message.ts';
 import { QueueStream } from './queue-stream.ts';
@@ -63,10 +63,12 @@ export class NatsQueue implements WorkQueue {
     }
     try {
       // Without a message id: the server would remember it past the acknowledgement, when the key is free again.
-      await link.js.publish(subject, bytes, {
-        headers: label,
-        expect: { streamName: name, lastSubjectSequence: 0 },
-      });
+      await link.patiently(`pushing ${key} to ${queue}`, () =>
+        link.js.publish(subject, bytes, {
+          headers: label,
+          expect: { streamName: name, lastSubjectSequence: 0 },
+        }),
+      );
     } catch (error) {
       if (isWrongSequence(error)) return; // the key waits, or is in work
       if (!isFull(error)) throw this.lost(queue, error);
@@ -90,15 +92,27 @@ export class NatsQueue implements WorkQueue {
       ...(options.signal === undefined ? [] : [options.signal]),
     ]);
     const untilMs = link.clock.monotonic() + options.waitMs;
-    const stream = await this.stream(queue);
-    await stream.readyFor(options.ackWaitMs);
+    const leftMs = (): number => untilMs - link.clock.monotonic();
     while (!signal.aborted) {
-      const leftMs = Math.max(NATS_LIMITS.pullFloorMs, untilMs - link.clock.monotonic());
-      const waitMs = Math.min(leftMs, NATS_LIMITS.pullExpiresMs);
-      const message = await this.next(queue, stream, waitMs, signal);
+      const waitMs = Math.min(
+        Math.max(NATS_LIMITS.pullFloorMs, leftMs()),
+        NATS_LIMITS.pullExpiresMs,
+      );
+      let message: Msg | undefined;
+      try {
+        const stream = await this.stream(queue);
+        await stream.readyFor(options.ackWaitMs);
+        message = await pullMessage(link, stream, waitMs, signal);
+      } catch (error) {
+        const known = this.lost(queue, error);
+        // Away is as good as empty while the caller waits anyway.
+        if (!isPassing(known) || leftMs() <= 0) throw known;
+        await link.clock.sleep(NATS_LIMITS.pullPauseMs, signal);
+        continue;
+      }
       const delivery = message && (await this.accept(queue, message, options));
       if (delivery !== undefined) return delivery;
-      if (message === undefined && link.clock.monotonic() >= untilMs) return undefined;
+      if (message === undefined && leftMs() <= 0) return undefined;
     }
     return undefined;
   }
@@ -116,19 +130,6 @@ export class NatsQueue implements WorkQueue {
     this.closing.abort('closed');
   }
 
-  private async next(
-    queue: string,
-    stream: QueueStream,
-    waitMs: number,
-    signal: AbortSignal,
-  ): Promise<Msg | undefined> {
-    try {
-      return await pullMessage(this.link, stream, waitMs, signal);
-    } catch (error) {
-      throw this.lost(queue, error);
-    }
-  }
-
   /** Hands a message out, unless it is not due yet or was delivered too often. */
   private async accept(
     queue: string,
@@ -140,7 +141,7 @@ export class NatsQueue implements WorkQueue {
     const dueMs = Number(message.headers?.get(DUE) || 0);
     const earlyMs = dueMs - link.clock.now();
     if (earlyMs > 0) {
-      await tell(link, message, nak(earlyMs));
+      await tell(link, message, `handing back what is early in ${queue}`, nak(earlyMs));
       return undefined;
     }
     // A delayed message was as a rule delivered once before its time, to whoever gave it its delay.
@@ -166,7 +167,7 @@ export class NatsQueue implements WorkQueue {
     const { id } = deliveredOf(message.reply ?? '');
     const letter = { queue, key: keyOf(message), bytes: message.data, attempts, reason };
     await this.dead.add(letter, id);
-    await tell(this.link, message, `+TERM ${reason}`);
+    await tell(this.link, message, `burying ${letter.key} of ${queue}`, `+TERM ${reason}`);
     this.link.log.warn('a message was buried', { queue, key: letter.key, attempts, reason });
   }
 

@@ -1,6 +1,6 @@
 import { dataLoss } from '@heddle/core';
 import { Objm } from '@nats-io/obj';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 import { ensureStream } from './streams.ts';
 
 /** What an object store keeps of an object, in NATS' own spelling (ADR-20). */
@@ -31,7 +31,7 @@ export async function openBucket(link: NatsLink, bytesMax = -1): Promise<Bucket>
   const name = `${link.prefix}-blobs`;
   const stream = `OBJ_${name}`;
   const metaRoot = `$O.${name}.M.`;
-  await guarded(`making bucket ${name}`, () =>
+  await link.patiently(`making bucket ${name}`, () =>
     new Objm(link.js).create(name, {
       replicas: link.replicas,
       max_bytes: bytesMax,

@@ -3,7 +3,7 @@ import { nanos } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
 import { oneToken, streamToken } from './names.ts';
 import { hasApiCode } from './nats-error.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 import { ensureStream, streamInfo } from './streams.ts';
 
 /** The one consumer of a queue: every worker pulls from it. An autoscaler finds it by this name. */
@@ -79,8 +79,8 @@ export class QueueStream {
       // What is handed back with a delay counts as pending: at the default of 1000 such, the queue would stand still.
       max_ack_pending: messagesMax,
     };
-    await guarded(`making the consumer of ${name}`, async () => {
-      const found = await this.consumerInfo();
+    const found = await this.consumerInfo();
+    await link.patiently(`making the consumer of ${name}`, async () => {
       if (found === undefined) {
         await link.jsm.consumers.add(name, {
           durable_name: WORKERS,
@@ -105,7 +105,9 @@ export class QueueStream {
 
   private async consumerInfo() {
     try {
-      return await this.link.jsm.consumers.info(this.name, WORKERS);
+      return await this.link.patiently(`looking at ${this.name}`, () =>
+        this.link.jsm.consumers.info(this.name, WORKERS),
+      );
     } catch (error) {
       if (hasApiCode(error, JetStreamApiCodes.ConsumerNotFound)) return undefined;
       throw error;

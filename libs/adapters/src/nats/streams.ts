@@ -1,7 +1,7 @@
 import { failedPrecondition } from '@heddle/core';
 import { JetStreamApiCodes, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
-import { API_CODES, hasApiCode, natsError } from './nats-error.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import { API_CODES, hasApiCode } from './nats-error.ts';
+import type { NatsLink } from './nats-link.ts';
 
 /** A stream as this adapter needs it; what is not named is the server's default. */
 export type WantedStream = Pick<StreamConfig, 'name' | 'subjects' | 'retention'> &
@@ -37,11 +37,10 @@ export async function ensureStream(link: NatsLink, wanted: WantedStream): Promis
   const found = await streamInfo(link, config.name);
   if (found === undefined) {
     try {
-      return await link.jsm.streams.add(config);
+      return await link.patiently(`making ${config.name}`, () => link.jsm.streams.add(config));
     } catch (error) {
       // Another process was faster, with settings of its own: verified below like any other.
-      if (!hasApiCode(error, API_CODES.streamNameInUse))
-        throw natsError(error, `making ${config.name}`);
+      if (!hasApiCode(error, API_CODES.streamNameInUse)) throw error;
       return ensureStream(link, wanted);
     }
   }
@@ -52,17 +51,17 @@ export async function ensureStream(link: NatsLink, wanted: WantedStream): Promis
     BUDGETS.flatMap((key) => (key in config ? [[key, config[key]]] : [])),
   );
   link.log.warn('a stream gets this process’s budgets', { stream: config.name, ...budgets });
-  return guarded(`updating ${config.name}`, () =>
+  return link.patiently(`updating ${config.name}`, () =>
     link.jsm.streams.update(config.name, { ...found.config, ...budgets }),
   );
 }
 
 export async function streamInfo(link: NatsLink, name: string): Promise<StreamInfo | undefined> {
   try {
-    return await link.jsm.streams.info(name);
+    return await link.patiently(`looking at ${name}`, () => link.jsm.streams.info(name));
   } catch (error) {
     if (hasApiCode(error, JetStreamApiCodes.StreamNotFound)) return undefined;
-    throw natsError(error, `looking at ${name}`);
+    throw error;
   }
 }
 
@@ -72,7 +71,7 @@ export async function subjectsOf(
   stream: string,
   filter: string,
 ): Promise<readonly string[]> {
-  const { state } = await guarded(`listing ${filter}`, () =>
+  const { state } = await link.patiently(`listing ${filter}`, () =>
     link.jsm.streams.info(stream, { subjects_filter: filter }),
   );
   return Object.keys(state.subjects ?? {});

@@ -2,7 +2,7 @@ import { assert } from '@heddle/core';
 import type { Msg, MsgHdrs } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
 import { unavailable } from './nats-error.ts';
-import { guarded, type NatsLink } from './nats-link.ts';
+import type { NatsLink } from './nats-link.ts';
 
 /** A message as a stream has it. */
 export interface Stored {
@@ -46,16 +46,17 @@ export async function pageOf(
 ): Promise<readonly Stored[]> {
   const { pageMessages, pageBytes } = NATS_LIMITS;
   const request = { seq, next_by_subj: of.subject, batch: pageMessages, max_bytes: pageBytes };
-  const page: Stored[] = [];
-  await guarded(`reading ${of.subject}`, () =>
-    link.gather(`$JS.API.DIRECT.GET.${of.stream}`, JSON.stringify(request), (message) => {
+  let page: Stored[] = [];
+  await link.patiently(`reading ${of.subject}`, () => {
+    page = [];
+    return link.gather(`$JS.API.DIRECT.GET.${of.stream}`, JSON.stringify(request), (message) => {
       const status = message.headers?.code ?? 0;
       if (status === 204 || status === 404) return true; // end of the batch, nothing there
       if (status !== 0) throw unavailable(`a page was refused: ${message.headers?.description}`);
       page.push(direct(message));
       return false;
-    }),
-  );
+    });
+  });
   if (page.length > 0) return page;
   const next = await nextOf(link, of, seq);
   return next === undefined ? [] : [next];
@@ -91,7 +92,7 @@ async function fromLeader(
     | { readonly last_by_subj: string }
     | { readonly seq: number; readonly next_by_subj: string },
 ): Promise<Stored | undefined> {
-  const message = await guarded(`reading ${stream}`, () =>
+  const message = await link.patiently(`reading ${stream}`, () =>
     link.jsm.streams.getMessage(stream, query),
   );
   if (message === null) return undefined;

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Launched, launchCommand } from '../processes/launch.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
@@ -7,6 +8,8 @@ import { freePort, until } from './free-port.ts';
 export interface NatsServer {
   readonly url: string;
   readonly monitor: string;
+  /** Where its streams lie as files. */
+  readonly streams: string;
   /** `SIGKILL` and its end. */
   kill(): Promise<void>;
   pause(): void;
@@ -18,6 +21,8 @@ export interface NatsServer {
 }
 
 interface NatsServerOptions {
+  /** Lines of the configuration's `jetstream` block. */
+  readonly jetstream?: string;
   /** More of the command line. */
   readonly args?: readonly string[];
 }
@@ -51,13 +56,15 @@ export async function startNatsCluster(
 
 async function prepare(
   program: ServerProgram,
-  { args = [] }: NatsServerOptions,
+  { args = [], jetstream = '' }: NatsServerOptions,
 ): Promise<NatsServer> {
   const folder = await temporaryFolder();
   const [port, monitorPort] = await Promise.all([freePort(), freePort()]);
   const monitor = `http://127.0.0.1:${monitorPort}`;
   const store = join(folder.path, 'store');
-  const where = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitorPort}`, '-js', '-sd', store];
+  const config = join(folder.path, 'nats.conf');
+  await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n`);
+  const where = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
   let running: Launched | undefined;
   let alive = false;
   const kill = async (): Promise<void> => {
@@ -67,6 +74,7 @@ async function prepare(
   return {
     url: `nats://127.0.0.1:${port}`,
     monitor,
+    streams: join(store, 'jetstream', '$G', 'streams'),
     kill,
     pause: () => running?.kill('SIGSTOP'),
     resume: () => running?.kill('SIGCONT'),
@@ -92,7 +100,9 @@ async function prepare(
 
 async function isHealthy(monitor: string): Promise<boolean> {
   try {
-    return (await fetch(`${monitor}/healthz`, { signal: AbortSignal.timeout(1_000) })).ok;
+    return (
+      await fetch(`${monitor}/healthz?js-enabled-only=true`, { signal: AbortSignal.timeout(1_000) })
+    ).ok;
   } catch {
     return false;
   }
