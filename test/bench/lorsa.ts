@@ -19,7 +19,7 @@ import {
   type TrainStep,
 } from '@heddle/interp/lorsa';
 import { type Tensor, tensor } from '@heddle/tensor';
-import { PRODUCT_FLOPS, productPlan, timed } from './capture.ts';
+import { PRODUCT_FLOPS, productPlan, type Timed, timed } from './capture.ts';
 
 const BATCH = 4;
 const POS = 256;
@@ -42,12 +42,14 @@ const PRODUCTS = 5;
 export type Width = (typeof WIDTHS)[number];
 export type BackendName = TrainBackend['name'];
 
-/** Wall seconds of one step (or product), one sample per round. */
+export type Clock = keyof Timed;
+
+/** Seconds of one step (or product), one sample per round: by the clock on the wall, and of the whole process's CPUs. */
 export interface LorsaSamples {
   readonly threads: number;
-  readonly product: readonly number[];
+  readonly product: readonly Timed[];
   readonly productFlops: number;
-  readonly step: Readonly<Record<BackendName, Readonly<Record<Width, readonly number[]>>>>;
+  readonly step: Readonly<Record<BackendName, Readonly<Record<Width, readonly Timed[]>>>>;
   /** Milliseconds of each kernel in one step at the smaller width. */
   readonly kernels: ReadonlyMap<string, readonly number[]>;
 }
@@ -93,7 +95,7 @@ interface Trained {
   readonly name: BackendName;
   readonly width: Width;
   readonly backend: TrainBackend;
-  readonly samples: number[];
+  readonly samples: Timed[];
 }
 
 interface Opening {
@@ -150,21 +152,21 @@ async function measure(
 ): Promise<LorsaSamples> {
   const { trained, threads, rounds, kernels } = of;
   const plan = productPlan();
-  const product: number[] = [];
+  const product: Timed[] = [];
   const [x, y] = [rows(2), rows(3)];
   for (let round = -WARM_UP; round < rounds; round++) {
     if (round === 0) kernels.clear();
     for (const { name, backend, samples } of trained) {
       for (let i = 0; i < PRODUCTS; i++) {
-        const { wall } = await timed(() => engine.run(plan));
-        if (round >= 0) product.push(wall);
+        const once = await timed(() => engine.run(plan));
+        if (round >= 0) product.push(once);
       }
       const first = (round + WARM_UP) * STEPS + 1;
-      const { wall } = await timed(() => takeSteps(name, backend, { first, x, y }));
-      if (round >= 0) samples.push(wall / STEPS);
+      const { cpu, wall } = await timed(() => takeSteps(name, backend, { first, x, y }));
+      if (round >= 0) samples.push({ cpu: cpu / STEPS, wall: wall / STEPS });
     }
   }
-  const step = { graph: {}, sparse: {} } as Record<BackendName, Record<Width, number[]>>;
+  const step = { graph: {}, sparse: {} } as Record<BackendName, Record<Width, Timed[]>>;
   for (const { name, width, samples } of trained) step[name][width] = samples;
   return { threads, product, productFlops: PRODUCT_FLOPS, step, kernels };
 }

@@ -5,7 +5,14 @@
 
 import { CASES, type CaptureSamples, type Case, measureCapture } from './capture.ts';
 import { type Figure, figure, median } from './figure.ts';
-import { type LorsaSamples, measureLorsa, stepFlops, type Width } from './lorsa.ts';
+import {
+  type BackendName,
+  type Clock,
+  type LorsaSamples,
+  measureLorsa,
+  stepFlops,
+  type Width,
+} from './lorsa.ts';
 import { machine } from './machine.ts';
 import { measureTransport, SHARE_OF_TCP_MIN } from './transport.ts';
 
@@ -59,43 +66,57 @@ function captureFigures(samples: CaptureSamples): Figure[] {
 
 const LORSA_TARGETS = { graph: 0.55, sparse: 0.38, over: { 4096: 1.8, 16384: 4.5 } } as const;
 
-function lorsaFigures({ product, productFlops, step, kernels }: LorsaSamples): Figure[] {
-  const rate = productFlops / median(product);
-  const narrow: Width = 4096;
-  const share = (name: 'graph' | 'sparse') =>
+/** The four figures with a target, by one clock. */
+function lorsaShares(samples: LorsaSamples, clock: Clock): Figure[] {
+  const { step, product, productFlops } = samples;
+  const of = (name: BackendName, width: Width) => step[name][width].map((s) => s[clock]);
+  const rate = productFlops / median(product.map((s) => s[clock]));
+  const share = (name: BackendName) =>
     figure(`${name}_share`, {
       unit: 'share of the sgemm rate',
-      samples: step[name][narrow].map((seconds) => stepFlops(name, narrow) / seconds / rate),
+      samples: of(name, 4096).map((seconds) => stepFlops(name, 4096) / seconds / rate),
       target: LORSA_TARGETS[name],
     });
-  const over = (width: Width) =>
-    figure(`sparse_over_graph_${width}`, {
+  const over = (width: Width) => {
+    const sparse = of('sparse', width);
+    return figure(`sparse_over_graph_${width}`, {
       unit: 'times as fast',
-      samples: step.graph[width].map((seconds, i) => seconds / (step.sparse[width][i] ?? 0)),
+      samples: of('graph', width).map((seconds, i) => seconds / (sparse[i] ?? 0)),
       target: LORSA_TARGETS.over[width],
     });
-  const ms = (name: 'graph' | 'sparse', width: Width) =>
+  };
+  return [share('graph'), share('sparse'), over(4096), over(16384)];
+}
+
+function lorsaFigures(samples: LorsaSamples): Figure[] {
+  const { product, productFlops, step, kernels } = samples;
+  const ms = (name: BackendName, width: Width) =>
     figure(`${name}_${width}`, {
       unit: 'ms a step',
-      samples: step[name][width].map((seconds) => 1000 * seconds),
+      samples: step[name][width].map(({ wall }) => 1000 * wall),
     });
   const parts = [...kernels].map(([name, samples]) =>
     figure(`kernel_${name}`, { unit: 'ms', samples }),
   );
-  const sgemm = product.map((seconds) => productFlops / seconds / 1e9);
+  const sgemm = product.map(({ wall }) => productFlops / wall / 1e9);
   return [
-    ...[share('graph'), share('sparse'), over(4096), over(16384)],
+    ...lorsaShares(samples, 'wall'),
+    ...untargeted(lorsaShares(samples, 'cpu'), 'cpu'),
     ...[ms('graph', 4096), ms('sparse', 4096), ms('graph', 16384), ms('sparse', 16384)],
     ...parts,
     figure('sgemm', { unit: 'GFLOP/s', samples: sgemm }),
   ];
 }
 
+const untargeted = (figures: readonly Figure[], suffix: string): Figure[] =>
+  figures.map((of) => ({ ...of, name: `${of.name}_${suffix}`, target: null, meets: null }));
+
 /** The same with two threads in the engine and two in the kernels: reported, without a target. */
 function lorsaTwoThreads(samples: LorsaSamples): Figure[] {
-  return lorsaFigures(samples)
-    .filter(({ name }) => !name.startsWith('kernel_'))
-    .map((of) => ({ ...of, name: `${of.name}_2t`, target: null, meets: null }));
+  return untargeted(
+    lorsaFigures(samples).filter(({ name }) => !/^kernel_|_cpu$/.test(name)),
+    '2t',
+  );
 }
 
 function print(name: string, figures: readonly Figure[]): void {
@@ -105,7 +126,7 @@ function print(name: string, figures: readonly Figure[]): void {
     const verdict = target === null ? '' : `  target ${target}: ${meets ? 'met' : 'MISSED'}`;
     const range = `${show(min)} … ${show(max)}`;
     console.log(
-      `${name.padEnd(20)} ${show(median).padStart(8)} ${unit.padEnd(24)} ${range.padEnd(18)}${verdict}`,
+      `${name.padEnd(26)} ${show(median).padStart(8)} ${unit.padEnd(24)} ${range.padEnd(18)}${verdict}`,
     );
   }
 }

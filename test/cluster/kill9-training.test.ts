@@ -1,94 +1,187 @@
-/** The serving process of `heddle up` is killed in the middle of a training; the next one goes on with it. */
+/** A training whose process is killed again and again, also while it writes a checkpoint, ends with the same bits. */
 
 import assert from 'node:assert/strict';
+import { open, stat, truncate } from 'node:fs/promises';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { connect, type Heddle } from '@heddle/client';
-import { type Launched, launch, temporaryFolder } from '@heddle/testkit';
+import { Rng } from '@heddle/core';
+import { temporaryFolder } from '@heddle/testkit';
+import {
+  digestsOf,
+  down,
+  killed,
+  killedWriting,
+  newestCheckpoint,
+  stepsReached,
+  type Torn,
+  type Up,
+  up,
+} from './fixtures/served-training.ts';
 
-const MAIN = fileURLToPath(new URL('../../services/embedded/src/main.ts', import.meta.url));
-const MODEL = fileURLToPath(new URL('../golden/models/gpt2', import.meta.url));
-const STEPS = 400;
-const INTERVAL = 40;
+const SEED = Number(process.env['HEDDLE_KILL_SEED'] ?? 20261122);
+const RANDOM_KILLS = 16;
+const WRITE_KILLS = 6;
+/** Kills that come too late for their write are kills too, but others are tried for them. */
+const LATE_MAX = 20;
+const INTERVAL = 30;
+const STEPS = 900;
 
-const PROMPTS = Array.from({ length: 16 }, (_, i) => ({
-  tokens: { ids: Array.from({ length: 16 }, (_, j) => (i * 7 + j * 3) % 50) },
-}));
+/** The bundled model's layer 1; 576 heads, so that a checkpoint has megabytes and writing it takes milliseconds. */
 const REQUEST = {
-  model: MODEL,
-  layer: 0,
-  optimiser: { steps: STEPS, context: 16 },
-  data: { prompts: PROMPTS },
+  model: '',
+  layer: 1,
+  architecture: { n_ov_heads: 576, top_k: 16 },
+  optimiser: { steps: STEPS, batch: 2, context: 16 },
+  data: {
+    prompts: Array.from({ length: 20 }, (_, i) => ({
+      tokens: { ids: Array.from({ length: 16 }, (_unused, j) => (i * 7 + j * 3) % 50) },
+    })),
+  },
   seed: 3,
   checkpoint_steps: INTERVAL,
   client_key: 'one training',
 };
 
-interface Up {
-  readonly process: Launched;
-  readonly heddle: Heddle;
-  /** Optimiser steps that this process has computed, as its metrics say. */
-  steps(): Promise<number>;
+const started = async ({ heddle }: Up): Promise<string> =>
+  (await heddle.lorsa.StartTrain(REQUEST)).job?.id ?? '';
+
+let undisturbed: Promise<readonly string[]> | undefined;
+
+/** What the training leaves when nothing happens to it. */
+function whole(): Promise<readonly string[]> {
+  undisturbed ??= (async () => {
+    const data = await temporaryFolder();
+    const one = await up(data.path);
+    const digests = await digestsOf(one, await started(one));
+    assert.equal(await one.steps(), STEPS);
+    await down(one);
+    await data.remove();
+    return digests;
+  })();
+  return undisturbed;
 }
 
-async function up(data: string): Promise<Up> {
-  const env = { HEDDLE_DATA: data, HEDDLE_PORT: '0', HEDDLE_HTTP_PORT: '0' };
-  const process = launch(MAIN, ['up', '--json'], { env });
-  const [line] = await process.line(/^\{"address".*|^\{.*"address":.*"pages".*/);
-  const { address, pages } = JSON.parse(line) as { address: string; pages: string };
-  const steps = async (): Promise<number> => {
-    const text = await (await fetch(`${pages}/metrics`)).text();
-    return Number(/^lorsa_trainer_steps_total (\d+)$/m.exec(text)?.[1] ?? 0);
-  };
-  return { process, heddle: connect(address), steps };
+/** How a process ends: after some of its own steps, or in the first write of a checkpoint after them. */
+interface Death {
+  readonly how: 'random' | 'write';
+  readonly steps: number;
 }
 
-async function down({ process, heddle }: Up): Promise<void> {
-  heddle.close();
-  process.kill('SIGTERM');
-  assert.equal((await process.exited).code, 0, process.stderr());
+/**
+ * Deaths in a drawn order. After two that may come before a new checkpoint, one that comes after: a task that is started
+ * five times without getting further is given up, as it should be.
+ */
+function drawDeaths(rng: Rng): Death[] {
+  const kinds = [
+    ...Array.from({ length: RANDOM_KILLS }, () => 'random' as const),
+    ...Array.from({ length: WRITE_KILLS }, () => 'write' as const),
+  ];
+  let short = 0;
+  return Array.from({ length: kinds.length }, () => {
+    const [how = 'random'] = kinds.splice(Math.floor(rng.uniform() * kinds.length), 1);
+    const least = short >= 2 ? INTERVAL + 1 : 0;
+    const steps = least + Math.floor(rng.uniform() * INTERVAL * (how === 'random' ? 2 : 1));
+    short = steps <= INTERVAL ? short + 1 : 0;
+    return { how, steps };
+  });
 }
 
-/** The digests of everything that the training left: equal digests are equal bits. */
-async function digestsOf({ heddle }: Up, id: string): Promise<readonly string[]> {
-  const job = await heddle.waitForJob(id);
-  assert.equal(job.state, 'JOB_STATE_SUCCEEDED', JSON.stringify(job.error));
-  const { artifacts } = await heddle.outcome(id);
-  return artifacts.map(({ name, digest }) => `${name} ${digest}`);
+/** What became of one process. */
+interface Life {
+  /** Steps that it had computed: as it said just before the kill, or as the torn checkpoint says. */
+  readonly steps: number;
+  /** The newest checkpoint when it was dead. */
+  readonly to: number;
+  readonly torn: Torn | undefined;
 }
 
-test('a training whose process is killed goes on from its last checkpoint to the same bits', async (t) => {
-  const [data, other] = await Promise.all([temporaryFolder(), temporaryFolder()]);
-  const first = await up(data.path);
-  const started = await first.heddle.lorsa.StartTrain(REQUEST);
-  const id = started.job?.id ?? '';
-  let before = 0;
-  while (before < STEPS / 3) before = await first.steps();
-  first.process.kill('SIGKILL');
-  assert.equal((await first.process.exited).signal, 'SIGKILL');
-  first.heddle.close();
+/** One process from its start, at checkpoint `from`, to its death. */
+async function oneLife(data: string, from: number, { how, steps }: Death): Promise<Life> {
+  const one = await up(data);
+  const id = await started(one);
+  const computed = await stepsReached(one, id, steps);
+  const torn = how === 'write' ? await killedWriting(one, data, id) : await killed(one);
+  const to = (await newestCheckpoint(data, id))?.cursor ?? 0;
+  return { steps: torn ? torn.cursor - from : computed, to, torn };
+}
 
-  const second = await up(data.path);
-  const again = await second.heddle.lorsa.StartTrain(REQUEST);
-  assert.equal(again.job?.id, id, 'the key still names the same job');
-  const resumed = await digestsOf(second, id);
-  const after = await second.steps();
-  await down(second);
+/** The process that is not killed: what it leaves, and how many steps it took. */
+async function lastLife(data: string) {
+  const one = await up(data);
+  const id = await started(one);
+  const digests = await digestsOf(one, id);
+  const steps = await one.steps();
+  const { job } = await one.heddle.jobs.Get({ id });
+  await down(one);
+  return { digests, steps, lost: job?.checkpoints_lost };
+}
 
-  const whole = await up(other.path);
-  const { job } = await whole.heddle.lorsa.StartTrain(REQUEST);
-  const uninterrupted = await digestsOf(whole, job?.id ?? '');
-  assert.equal(await whole.steps(), STEPS);
-  await down(whole);
+test('killed at 22 moments, six of them in the write of a checkpoint, a training ends with the same bits', async (t) => {
+  const data = await temporaryFolder();
+  const deaths = drawDeaths(new Rng(SEED));
+  const torn: Torn[] = [];
+  let [at, steps, kills, late] = [0, 0, 0, 0];
+  for (let death = deaths.shift(); death !== undefined; death = deaths.shift()) {
+    const life = await oneLife(data.path, at, death);
+    // It began at the checkpoint, and lost less than one interval when it died.
+    assert.ok(
+      life.steps <= life.to - at + INTERVAL,
+      `${life.steps} steps from ${at} to ${life.to}`,
+    );
+    [at, steps, kills] = [life.to, steps + life.steps, kills + 1];
+    if (life.torn) torn.push(life.torn);
+    else if (death.how === 'write') {
+      late++;
+      assert.ok(late <= LATE_MAX, 'no kill hits a write');
+      deaths.push({ how: 'write', steps: INTERVAL });
+    }
+  }
+  const { digests, steps: rest } = await lastLife(data.path);
+  steps += rest;
 
   t.diagnostic(
-    `${before} steps before the kill and ${after} after it: ${before + after} in all for ${STEPS}, at most ${STEPS + INTERVAL}`,
+    `seed ${SEED}: ${kills} kills; ${torn.length} in the write of a checkpoint (unfinished files found: ${torn
+      .map(({ cursor, bytes }) => `step ${cursor}, ${bytes} bytes`)
+      .join('; ')}), ${late} too late for it`,
   );
-  assert.ok(before < STEPS, 'it was killed in the middle');
-  assert.ok(after <= STEPS - before + INTERVAL, `${after} steps after the kill`);
-  assert.equal((STEPS - after) % INTERVAL, 0, 'it began at a checkpoint');
-  assert.ok(STEPS - after > 0, 'and not from the start');
-  assert.ok(resumed.length > 0);
-  assert.deepEqual(resumed, uninterrupted);
-  await Promise.all([data.remove(), other.remove()]);
+  const most = STEPS + kills * INTERVAL;
+  t.diagnostic(`${steps} steps in all for ${STEPS}, at most ${most}`);
+  assert.ok(kills >= 20 && torn.length >= 5);
+  assert.equal(rest, STEPS - at, 'the last process did what was left and nothing twice');
+  assert.ok(steps >= STEPS && steps <= most, `${steps} steps`);
+  assert.deepEqual(digests, await whole());
+  await data.remove();
+});
+
+test('a newest checkpoint that is damaged while the process is down falls back to the one before, to the same bits', async (t) => {
+  const data = await temporaryFolder();
+  const flipBit = async (path: string): Promise<void> => {
+    const file = await open(path, 'r+');
+    const at = Math.floor((await file.stat()).size / 2);
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);
+    await file.write(Uint8Array.of((buffer[0] ?? 0) ^ 1), 0, 1, at);
+    await file.close();
+  };
+  const cutShort = async (path: string): Promise<void> =>
+    truncate(path, Math.floor((await stat(path)).size / 2));
+
+  let [from, steps] = [0, 0];
+  for (const damage of [flipBit, cutShort]) {
+    const one = await up(data.path);
+    const id = await started(one);
+    steps += await stepsReached(one, id, 3 * INTERVAL + 5);
+    await killed(one);
+    const newest = await newestCheckpoint(data.path, id);
+    assert.ok(newest && newest.cursor >= from + 2 * INTERVAL, 'there is one before it');
+    await damage(newest.path);
+    from = newest.cursor - INTERVAL;
+  }
+  const { digests, steps: rest, lost } = await lastLife(data.path);
+  steps += rest;
+
+  t.diagnostic(`a flipped bit and a cut: ${steps} steps in all, ${lost} checkpoints given up`);
+  assert.equal(rest, STEPS - from, 'from the checkpoint before the damaged one');
+  assert.equal(lost, 2, 'the job says so');
+  assert.ok(steps <= STEPS + 4 * INTERVAL, 'two kills and two lost checkpoints');
+  assert.deepEqual(digests, await whole());
+  await data.remove();
 });

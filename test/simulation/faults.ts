@@ -1,5 +1,5 @@
-import { OperationError, type Rng } from '@heddle/core';
-import type { Blobs, Clock, Delivery, Journal, WorkQueue } from '@heddle/ports';
+import { dataLoss, OperationError, type Rng } from '@heddle/core';
+import type { BlobDigest, Blobs, Clock, Delivery, Journal, WorkQueue } from '@heddle/ports';
 import type { VirtualClock } from '@heddle/testkit';
 import type { Stores } from './stores.ts';
 
@@ -11,6 +11,8 @@ const RATES = {
   executedAndTimedOut: 0.04,
   /** The replica dies between a committed append and its reply: nothing is enqueued. */
   crashAfterAppend: 0.04,
+  /** A checkpoint has rotted on the disk when it is wanted again. */
+  rotted: 0.2,
   ackLost: 0.1,
   duplicated: 0.08,
   delayed: 0.1,
@@ -201,11 +203,22 @@ export class Incarnation {
     };
   }
 
+  /** Only checkpoints rot here: what a job must survive; a damaged result is nobody's to make again. */
+  private async readOrRot(blobs: Blobs, digest: BlobDigest): Promise<Uint8Array> {
+    const { rng, stormy, counts } = this.weather;
+    const bytes = await blobs.read(digest);
+    const isCheckpoint = new TextDecoder('latin1').decode(bytes.subarray(0, 4)) === 'HDLC';
+    if (!isCheckpoint || !stormy || rng.uniform() >= RATES.rotted) return bytes;
+    counts.add('checkpoint rotted');
+    await blobs.remove(digest); // for good, whoever asks
+    throw dataLoss(`blob ${digest} is damaged`);
+  }
+
   private faultyBlobs(blobs: Blobs): Blobs {
     return {
       put: (source) => this.call(() => blobs.put(source)),
       get: (digest) => blobs.get(digest),
-      read: (digest) => this.call(() => blobs.read(digest)),
+      read: (digest) => this.call(() => this.readOrRot(blobs, digest)),
       stat: (digest) => this.call(() => blobs.stat(digest)),
       remove: (digest, options) => this.call(() => blobs.remove(digest, options)),
       list: () => blobs.list(),

@@ -46,6 +46,7 @@ const FAULTS = [
   'duplicated',
   'delayed',
   'slow',
+  'checkpoint rotted',
 ];
 
 test('the same seed gives the same history', async () => {

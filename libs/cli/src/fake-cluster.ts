@@ -29,6 +29,28 @@ export interface FakeCluster {
 const MODEL = { name: 'bundled', family: 'gpt2', n_layers: 1, weight_bytes: 4096, bundled: true };
 const SUMMARY = {
   fvu: 0.25,
+  points: [
+    { layer: 1, n_ov_heads: 8, top_k: 2, seed: 0, job: 'a', fvu: 0.5, seconds: 1, error: '' },
+  ],
+  trained: 1,
+  failed: 0,
+  hook_out: 'blocks.1.hook_attn_out',
+  text: {
+    source: 'held-out',
+    tokens: 9,
+    documents: 2,
+    documents_left_out: 0,
+    trained_on_known: true,
+  },
+  downstream: { predictions: 7, every_nth_sequence: 1 },
+  rows: [
+    {
+      ...{ name: 'lorsa', fvu: 0.25, fvu_error: null, ev: 0.75, relative_l2: 0.5, l0: 2, dead: 1 },
+      ...{ dead_share: 0.5, ce: 1, ce_increase: 0, ce_increase_error: null },
+      ...{ loss_recovered: 1, loss_recovered_error: null },
+    },
+  ],
+  fvu_at_k: [],
   features: [{ feature: 'f', head: '0.0', rank: 1, singular_values: [2, 0.5] }],
   graphs: [{ prompt: 0, nodes: 2, edges: 1, value: 1, sum: 1, strongest: [] }],
   sources: [{ source: '0.0', position: 1, contribution: 0.5 }],
@@ -107,6 +129,7 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
         hooks: [{ name: 'hook_embed', axes: ['pos', 'd_model'], shape: [0, 4], available: true }],
       }),
       Tokenize: async () => ({ tokens: [{ id: 5, text: ' a' }] }),
+      StartCacheActivations: start,
       async *Run({ prompts }, { signal }) {
         while (state.endless && !signal.aborted) await new Promise((r) => setTimeout(r, 5));
         yield { start: { prompts: prompts.map(() => ({ tokens: { ids: [1, 2] } })) } };
@@ -119,6 +142,13 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
     lorsa: {
       StartTrain: start,
       StartSweep: start,
+      StartBaseline: start,
+      StartEvaluate: start,
+      StartImport: start,
+      async *Export() {
+        yield { file: { name: 'config.json', bytes: 2 } };
+        yield { chunk: new TextEncoder().encode('{}') };
+      },
       StartAnalysis: start,
       ListHeads: async () => ({ heads: [HEAD_CARD.summary] }),
       DescribeHead: async () => HEAD_CARD,

@@ -14,12 +14,16 @@ export async function showProgress(io: CommandIo, quiet: boolean): Promise<Progr
     { format, stream: process.stderr, hideCursor: true, clearOnComplete: true },
     Presets.shades_classic,
   );
-  const started = performance.now();
   let shown = false;
+  // A job counts in one unit after another; the rate is that of the present one, from where it was first seen.
+  let counted = { unit: '', from: 0, started: 0 };
   return {
     update: (done, total, unit, message) => {
-      const seconds = (performance.now() - started) / 1000;
-      const rate = done / Math.max(seconds, 1e-3);
+      if (unit !== counted.unit || done < counted.from) {
+        counted = { unit, from: done, started: performance.now() };
+      }
+      const seconds = (performance.now() - counted.started) / 1000;
+      const rate = seconds > 0 ? (done - counted.from) / seconds : 0;
       const payload = {
         unit,
         message,

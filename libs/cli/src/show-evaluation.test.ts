@@ -92,15 +92,12 @@ test('what makes the numbers less sure is said', () => {
   assert.match(text, /CE: every 3rd sequence/);
 });
 
-test('a figure too small for three places is told in powers of ten, not as zero', () => {
-  const tiny = {
-    ...row,
-    ce_increase: 1.84e-4,
-    ce_increase_error: 0.002,
-    fvu: 3.2e-13,
-    fvu_error: null,
-  };
-  const text = showEvaluation({ ...summary, rows: [tiny] });
-  assert.match(text, /1\.8e-4 ±0\.002/);
+test('a figure is told to its error’s first digit, and one too small for three places in powers of ten', () => {
+  const tiny = { ...row, ce_increase: 1.84e-4, ce_increase_error: 0.002 };
+  const sharp = { ...row, fvu: 3.2568e-3, fvu_error: 3.3e-4 };
+  const exact = { ...row, fvu: 3.2e-13, fvu_error: null };
+  const text = showEvaluation({ ...summary, rows: [tiny, sharp, exact] });
+  assert.match(text, /0\.000 ±0\.002/);
+  assert.match(text, /0\.0033 ±0\.0003/);
   assert.match(text, /3\.2e-13/);
 });

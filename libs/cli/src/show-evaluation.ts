@@ -135,8 +135,12 @@ function rounded(value: Figure): string {
   return value.toExponential(1);
 }
 
-/** `0.083 ±0.002`; no error where there is none or it says nothing. */
+/** `0.083 ±0.002`, to the error's first digit; no error where there is none or it says nothing. */
 function withError(value: Figure, error: Figure): string {
   if (value === null || error === null || error === 0) return rounded(value);
-  return `${rounded(value)} ±${rounded(error)}`;
+  const places = Math.min(PLACES_MAX, Math.max(3, Math.ceil(-Math.log10(error))));
+  return `${value.toFixed(places)} ±${error.toFixed(places)}`;
 }
+
+/** Enough for what single precision leaves of an exact replacement. */
+const PLACES_MAX = 7;

@@ -35,10 +35,11 @@ detectors
   raises      ␣John +2.12  ∅ +0.50
   lowers      ␣the -1.50
 
-  host heads  2.1 70.0 % · 2.0 30.0 %  (participation ratio 1.72)
+  host heads  2.1 70.0 % · 2.0 30.0 %
+              participation ratio 1.72
 
   rule        fires on ␣Mary or ⏎ and reads from ␣John
-              AUROC 0.91 on other text (TopK SAE 0.80, another head's 0.51)
+              AUROC 0.91 on other text (nearest SAE feature 0.80, another head's 0.51)
               mean of all heads: Lorsa 0.83, TopK SAE 0.79, shuffled 0.50
 
 samples  [token|share of the activation] «query»
@@ -95,7 +96,8 @@ test('the table marks what a detector calls by name, and names the checkpoint on
   const quiet = { ...summary, head: 8, scores: summary.scores.slice(0, 1), rule_auroc: undefined };
   const one = headsTable([summary, quiet as unknown as HeadSummary], '');
   assert.match(one, /^7 +1 +1\.2 % +4\.212 +● induction 0\.93 +␣Mary ⏎ +␣John +␣John ∅ +0\.91$/m);
-  assert.match(one, /^8 .*○ sink 0\.04 .* -$/m);
+  assert.match(one, /^8 +1 +1\.2 % +4\.212 +- +␣Mary .* -$/m, 'far from any threshold');
+  assert.match(headsTable([quiet as unknown as HeadSummary], 'sink'), /○ sink 0\.04/);
   assert.ok(!one.includes('checkpoint'));
   const other = { ...summary, checkpoint: 'run-2' };
   assert.match(headsTable([summary, other], 'sink'), /^run-2 +2 +7 .*○ sink 0\.04/m);

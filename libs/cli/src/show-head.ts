@@ -39,6 +39,10 @@ export function bestDetector({ scores }: Pick<HeadSummary, 'scores'>): DetectorS
 }
 
 const isCalled = ({ score, threshold }: DetectorScore): boolean => score > threshold;
+/** A detector that comes at least half way to its threshold. */
+const worthNaming = (best: DetectorScore | undefined): DetectorScore | undefined =>
+  best && best.score >= best.threshold / 2 ? best : undefined;
+
 const named = (detector: string): string => detector.replaceAll('_', ' ');
 
 /** Tokens with their weights, as many as fit. */
@@ -67,9 +71,11 @@ const CELL_COLUMNS = 22;
 export function headsTable(heads: readonly HeadSummary[], detector: string): string {
   const isMixed = new Set(heads.map(({ checkpoint }) => checkpoint)).size > 1;
   const rows = heads.map((head) => {
-    const score =
-      detector === '' ? bestDetector(head) : head.scores.find((s) => s.detector === detector);
-    const found = score ? `${named(score.detector)} ${score.score.toFixed(2)}` : '-';
+    const asked = head.scores.find((score) => score.detector === detector);
+    const score = detector === '' ? worthNaming(bestDetector(head)) : asked;
+    const found = score
+      ? `${isCalled(score) ? '●' : '○'} ${named(score.detector)} ${score.score.toFixed(2)}`
+      : '-';
     const few = (tokens: readonly WeightedToken[]) =>
       bare(tokens.slice(0, CELL_TOKENS), CELL_COLUMNS);
     return [
@@ -78,7 +84,7 @@ export function headsTable(heads: readonly HeadSummary[], detector: string): str
       head.qk_head,
       percent(head.frequency),
       showNumber(head.activation_max),
-      `${score && isCalled(score) ? '●' : '○'} ${found}`,
+      found,
       few(head.fires_on),
       few(head.reads_from),
       few(head.raises),
@@ -100,7 +106,7 @@ export function headCard(card: DescribeHeadResponse, paper: Paper): string {
     detectorLines(summary, paper),
     tokenLines(summary, paper),
     hostLine(summary).map((line) => cutTo(line, columns)),
-    ruleLines(card, rule).map((line) => cutTo(line, columns)),
+    ruleLines(card, rule, columns),
   ];
   if (samples.length > 0) {
     const legend =
@@ -176,13 +182,18 @@ function hostLine({ original_heads, participation_ratio, layer }: HeadSummary): 
     .slice(0, HOST_HEADS)
     .map(({ head, share }) => `${layer}.${head} ${percent(share)}`)
     .join(' · ');
-  return [`  host heads  ${named}  (participation ratio ${participation_ratio.toFixed(2)})`];
+  return [
+    `  host heads  ${named}`,
+    `              participation ratio ${participation_ratio.toFixed(2)}`,
+  ];
 }
 
-function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null): string[] {
+function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null, columns: number): string[] {
   if (!rule) return ['  rule        -'];
   const others = [
-    ...(rule.auroc_baseline === undefined ? [] : [`TopK SAE ${area(rule.auroc_baseline)}`]),
+    ...(rule.auroc_baseline === undefined
+      ? []
+      : [`nearest SAE feature ${area(rule.auroc_baseline)}`]),
     ...(rule.auroc_shuffled === undefined ? [] : [`another head's ${area(rule.auroc_shuffled)}`]),
   ];
   const against = others.length === 0 ? '' : ` (${others.join(', ')})`;
@@ -192,9 +203,9 @@ function ruleLines(card: DescribeHeadResponse, rule: HeadRule | null): string[] 
       ? 'not scored: the head is silent on the half of the text that scores'
       : `AUROC ${area(rule.auroc)} on other text${against}`;
   const all = `Lorsa ${area(card.auroc_lorsa)}${sae}, shuffled ${area(card.auroc_shuffled)}`;
-  return [
-    `  rule        ${rule.text}`,
-    `              ${score}`,
-    `              mean of all heads: ${all}`,
-  ];
+  const under = ' '.repeat(14);
+  const lines = [rule.text, score, `mean of all heads: ${all}`].flatMap((line) =>
+    wrapWords(line, columns - under.length),
+  );
+  return lines.map((line, at) => `${at === 0 ? '  rule        ' : under}${line}`);
 }

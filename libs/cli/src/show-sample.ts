@@ -53,8 +53,8 @@ export function sampleLines(
 /** `strongest`, or which share of the head's activations are smaller. */
 function rank({ activation, quantile }: HeadSample, strongest: number): string {
   if (Math.abs(activation) >= Math.abs(strongest)) return 'strongest';
-  const percent = 100 * quantile;
-  return `stronger than ${percent >= 99 ? percent.toFixed(2) : percent.toFixed(0)} %`;
+  if (quantile >= 0.995) return 'among the strongest';
+  return `stronger than ${(100 * quantile).toFixed(0)} %`;
 }
 
 const shareOf =

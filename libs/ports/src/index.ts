@@ -19,6 +19,8 @@ export type {
   KernelsEstimate,
   RowGradients,
   SparseBatch,
+  SparseChoice,
+  SparseGate,
   SparseKernels,
   SparsePairs,
   SparseSizes,

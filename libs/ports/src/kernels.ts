@@ -3,6 +3,8 @@ import type { SparseKernels, SparseSizes } from '@heddle/interp/lorsa';
 export type {
   RowGradients,
   SparseBatch,
+  SparseChoice,
+  SparseGate,
   SparseKernels,
   SparsePairs,
   SparseSizes,

@@ -51,6 +51,8 @@ export const CACHE_PROMPTS_BYTES_MAX = 3 * 1024 ** 2;
 
 /** Tokens of a cached sequence unless the request says otherwise. */
 export const CACHE_CONTEXT = 128;
+/** Tokens of a pass at least: one side of the corpus then has a sequence. */
+export const CACHE_TOKENS_MIN = 32;
 /** Tokens of a cached sequence at most: the trainer's own bound. */
 export const CACHE_CONTEXT_MAX = 4096;
 /** Hook points of one activation pass: input and output of each layer of a 100-layer model, and some more. */
@@ -83,3 +85,5 @@ export const CACHE_FLOPS = 2e10;
 export const CACHE_JOBS_MAX = 1000;
 /** Of tokenizer.json, as its adapter bounds it. */
 export const TOKENIZER_BYTES_MAX = 64 * 1024 ** 2;
+/** Blobs that one result names at most, however the estimate was wrong: what a journal event of 512 KiB holds. */
+export const REFERENCES_MAX = 7000;

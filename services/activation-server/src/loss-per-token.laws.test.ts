@@ -86,7 +86,8 @@ function replacements(prompts: ReturnType<typeof promptsOf>): Init<Intervention>
   const rng = new Rng(9);
   return prompts.map(({ tokens }, prompt) => {
     const shape = [tokens.ids.length, SIZES.n_embd];
-    const data = Float32Array.from({ length: shape[0] * SIZES.n_embd }, () => 3 * rng.normal());
+    const length = tokens.ids.length * SIZES.n_embd;
+    const data = Float32Array.from({ length }, () => 3 * rng.normal());
     return {
       hook: 'blocks.1.hook_attn_out',
       kind: 'INTERVENTION_KIND_REPLACE' as const,

@@ -96,6 +96,8 @@ class Window {
   private readonly results = new Map<number, Promise<PromptResult>>();
   private readonly held = new Map<number, number>();
   private next = 0;
+  /** Where the portion ends that a full queue refused: it comes again as it was. */
+  private refusedEnd: number | undefined;
 
   constructor(
     scheduler: Scheduler<PromptWork, PromptResult>,
@@ -114,14 +116,18 @@ class Window {
   fill(run: CheckedRun): void {
     const count = run.prompts.length;
     let bytes = [...this.held.values()].reduce((sum, each) => sum + each, 0);
-    if (this.next >= count || (this.held.size > 0 && bytes > HELD_BYTES_MAX / 2)) return;
+    const { refusedEnd } = this;
+    const full = this.held.size > 0 && bytes > HELD_BYTES_MAX / 2;
+    if (this.next >= count || (full && refusedEnd === undefined)) return;
     const from = this.next;
     const alone = run.alone ? this.scheduler.nextId() : undefined;
     const passages: PromptPassage[] = [];
     let prompt = from;
-    for (; prompt < count && passages.length < BATCH_PROMPTS_MAX; prompt++) {
+    const end = Math.min(refusedEnd ?? count, from + BATCH_PROMPTS_MAX);
+    for (; prompt < end; prompt++) {
       const own = replyBytes(run, run.prompts[prompt]?.tokens.length ?? 0);
-      if (bytes + own > HELD_BYTES_MAX && this.held.size > 0) break;
+      const fits = bytes + own <= HELD_BYTES_MAX || this.held.size === 0;
+      if (!fits && refusedEnd === undefined) break;
       bytes += own;
       this.held.set(prompt, own);
       passages.push(this.passage(prompt, alone));
@@ -129,11 +135,13 @@ class Window {
     try {
       this.scheduler.submit(this.number, passages);
       this.next = prompt;
+      this.refusedEnd = undefined;
     } catch (thrown) {
       for (let refused = from; refused < prompt; refused++) {
         this.held.delete(refused);
         this.results.delete(refused);
       }
+      this.refusedEnd = prompt;
       // Under way already, it waits its turn; what is new is told to come later.
       if (this.held.size === 0) throw thrown;
     }

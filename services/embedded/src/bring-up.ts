@@ -132,12 +132,16 @@ interface Opened {
 function openPeers(
   own: string,
   elsewhere: Config['peers'],
-): { readonly clients: Clients; close(): void } {
+): Pick<ServiceDeps, 'jobsOf'> & { readonly clients: Clients; close(): void } {
   const here = openChannel(own);
   const others = [...elsewhere].map(([name, address]) => [name, openChannel(address)] as const);
   const clients = others.map(([name, channel]) => [name, channel.clients[name]] as const);
   return {
     clients: { ...here.clients, ...Object.fromEntries(clients) },
+    jobsOf: (contract) => {
+      const other = others.find(([name]) => name === contract);
+      return (other?.[1] ?? here).clients.jobs;
+    },
     close: () => {
       for (const channel of [here, ...others.map(([, other]) => other)]) channel.close();
     },
@@ -206,6 +210,7 @@ async function openStores(
     events,
     jobs,
     peers: peers.clients,
+    jobsOf: peers.jobsOf,
     dataDirectory,
     bundledModel: BUNDLED_MODEL,
     versions,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type JobKind, JobRuntime } from '@heddle/actor';
@@ -87,6 +88,16 @@ test('a finished job has its summary, its files byte by byte, and its provenance
   assert.deepEqual(provenance?.versions, [{ component: 'heddle', version: 'test' }]);
   assert.deepEqual(new Uint8Array(await heddle.artifactBytes(id, 'bytes')), BYTES);
   await assert.rejects(heddle.artifactBytes(id, 'other'), { code: 'not_found', field: 'name' });
+});
+
+test('a blob that a result names is read by its digest, and no other is', async () => {
+  const id = await make({ a: 9 }, 'nine');
+  await heddle.waitForJob(id);
+  const digestOf = (bytes: Uint8Array) =>
+    `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  assert.deepEqual(new Uint8Array(await heddle.artifactBytes(id, digestOf(BYTES))), BYTES);
+  const { result } = await runtime.get(id);
+  await assert.rejects(heddle.artifactBytes(id, result?.digest ?? ''), { code: 'not_found' });
 });
 
 test('a failed job says why, with the field and the details of its error', async () => {

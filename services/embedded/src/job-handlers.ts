@@ -1,6 +1,12 @@
 import type { JobRuntime, JobView } from '@heddle/actor';
 import { invalidArgument, notFound, OperationError } from '@heddle/core';
-import { type Blobs, decodeOutcome, type Handlers, type JobOutcome } from '@heddle/ports';
+import {
+  type Blobs,
+  decodeOutcome,
+  type Handlers,
+  type JobArtifact,
+  type JobOutcome,
+} from '@heddle/ports';
 import type { JobsService } from '@heddle/ports/proto/jobs';
 import { artifactMessage, jobMessage, provenanceMessage, statusesOf } from './job-messages.ts';
 
@@ -62,8 +68,11 @@ export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsServic
     },
 
     async *ReadArtifact({ id, name }) {
-      const { artifacts } = await outcomeOf((await find(id)).id);
-      const artifact = artifacts.find((a) => a.name === name);
+      const { id: full } = await find(id);
+      const { artifacts } = await outcomeOf(full);
+      const artifact =
+        artifacts.find((a) => a.name === name) ??
+        (await referenceOf(jobs, blobs, { id: full, name }));
       if (artifact === undefined) {
         const names = artifacts.map((a) => a.name).join(', ') || 'none';
         throw notFound(`job ${id} made no ${name}; it made: ${names}`, { field: 'name' });
@@ -87,6 +96,17 @@ export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsServic
       };
     },
   };
+}
+
+/** A blob that a result names by its digest, as an artifact: shards are too many to be listed. */
+async function referenceOf(
+  jobs: JobRuntime,
+  blobs: Blobs,
+  { id, name }: { readonly id: string; readonly name: string },
+): Promise<JobArtifact | undefined> {
+  const digest = (await jobs.result(id)).references.find((each) => each === name);
+  const kept = digest && (await blobs.stat(digest));
+  return kept && { name, digest, bytes: kept.bytes, mediaType: 'application/octet-stream' };
 }
 
 /** The job of an id, or of the beginning of one. */

@@ -37,6 +37,10 @@ export function jobMessage(view: JobView): Init<Job> {
             total: progress.total,
             unit: progress.unit,
             message: progressLine(progress),
+            figures: Object.entries(progress.figures ?? {}).map(([name, value]) => ({
+              name,
+              value,
+            })),
           },
     created_ms: view.createdMs,
     updated_ms: view.updatedMs,

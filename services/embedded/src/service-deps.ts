@@ -3,6 +3,7 @@ import type {
   Blobs,
   Clients,
   Clock,
+  ContractName,
   Engine,
   Events,
   Hub,
@@ -32,6 +33,8 @@ export interface ServiceDeps {
   readonly jobs: JobRuntime;
   /** Clients of this cluster: how one service calls another. */
   readonly peers: Clients;
+  /** Jobs of the process that answers a contract: where what its services have started is waited for. */
+  readonly jobsOf: (contract: ContractName) => Clients['jobs'];
   readonly dataDirectory: string;
   /** Folder of the bundled model. */
   readonly bundledModel: string;

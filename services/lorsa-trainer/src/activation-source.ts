@@ -1,6 +1,7 @@
 import { outcomeOf, waitForJob } from '@heddle/client';
-import { failedPrecondition, OperationError } from '@heddle/core';
-import type { BlobDigest, Clients } from '@heddle/ports';
+import { dataLoss, failedPrecondition, OperationError } from '@heddle/core';
+import { readActivationManifest, shardBlobs } from '@heddle/formats';
+import type { BlobDigest, Blobs, Clients } from '@heddle/ports';
 import type { Job } from '@heddle/ports/proto/common';
 import { defaultTexts } from './default-texts.ts';
 import type { DataRequest } from './train-request.ts';
@@ -22,6 +23,8 @@ export interface CachedActivations {
 
 export interface WaitOptions {
   readonly signal: AbortSignal;
+  /** Of which values will be read. */
+  readonly hooks: readonly string[];
   readonly onProgress?: (progress: { done: number; total: number; unit: string }) => void;
 }
 
@@ -37,12 +40,19 @@ export interface ActivationSource {
 const MANIFEST = 'activations.json';
 const KIND = 'activation.cache';
 
-/** The activation server over gRPC. */
-export function remoteActivations(peers: Pick<Clients, 'activation' | 'jobs'>): ActivationSource {
+export interface RemoteDeps {
+  readonly activation: Clients['activation'];
+  /** Of the process that answers `activation`. */
+  readonly jobs: Clients['jobs'];
+  readonly blobs: Blobs;
+}
+
+/** The activation server over gRPC. What it keeps elsewhere than we do is copied over. */
+export function remoteActivations({ activation, jobs, blobs }: RemoteDeps): ActivationSource {
   return {
     async start({ model, hooks, data, context }, signal) {
       if (data.activations !== '') return data.activations;
-      const { job } = await peers.activation.StartCacheActivations(
+      const { job } = await activation.StartCacheActivations(
         {
           model,
           hooks,
@@ -58,18 +68,45 @@ export function remoteActivations(peers: Pick<Clients, 'activation' | 'jobs'>): 
       throw new OperationError({ code: 'internal', message: 'the activation server named no job' });
     },
 
-    async finished(id, { signal, onProgress }) {
-      const job = await waitForJob(peers.jobs, id, {
+    async finished(id, { signal, hooks, onProgress }) {
+      const job = await waitForJob(jobs, id, {
         signal,
         onChange: ({ progress }) => progress && onProgress?.(progress),
       });
       requireMade(job);
-      const { artifacts } = await outcomeOf(peers.jobs, id, { signal });
-      const manifest = artifacts.find(({ name }) => name === MANIFEST);
-      if (manifest) return { job: id, digest: manifest.digest as BlobDigest };
-      throw failedPrecondition(`job ${id} cached no activations`, { field: 'data.activations' });
+      const { artifacts } = await outcomeOf(jobs, id, { signal });
+      const digest = artifacts.find(({ name }) => name === MANIFEST)?.digest as BlobDigest;
+      if (!digest) {
+        throw failedPrecondition(`job ${id} cached no activations`, { field: 'data.activations' });
+      }
+      await fetched({ jobs, blobs }, { id, digest, signal });
+      // Each is looked for, also where the manifest is here: an earlier copy may have stopped half way, or been of other hooks.
+      const manifest = readActivationManifest(await blobs.read(digest));
+      const shards = shardBlobs(manifest, hooks) as BlobDigest[];
+      for (const [done, shard] of shards.entries()) {
+        const copied = await fetched({ jobs, blobs }, { id, digest: shard, signal });
+        if (copied) onProgress?.({ done, total: shards.length, unit: 'shards' });
+      }
+      return { job: id, digest };
     },
   };
+}
+
+/** Copies a blob of a job's result over, unless it is here; whether it did. */
+async function fetched(
+  { jobs, blobs }: Pick<RemoteDeps, 'jobs' | 'blobs'>,
+  from: { readonly id: string; readonly digest: BlobDigest; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const { id, digest, signal } = from;
+  if (await blobs.stat(digest)) return false;
+  async function* chunks() {
+    for await (const { data } of jobs.ReadArtifact({ id, name: digest }, { signal })) {
+      if (data) yield data;
+    }
+  }
+  const put = await blobs.put(chunks());
+  if (put.digest !== digest) throw dataLoss(`${digest} of job ${id} came as ${put.digest}`);
+  return true;
 }
 
 /** The text itself; without any, the generated text of the bundled model's own tasks. */

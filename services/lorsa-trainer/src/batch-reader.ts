@@ -11,7 +11,7 @@ import {
   type ShardSize,
 } from './epoch-order.ts';
 import type { LayerShards, LoadedShard } from './layer-shards.ts';
-import type { Sequences } from './training-data.ts';
+import type { Sequences } from './sequences.ts';
 
 /** Some whole sequences in normalised units, and where the training stands after them. */
 export interface ReadBatch {
@@ -70,6 +70,13 @@ export class BatchReader {
       place = { ...place, cursor: place.cursor + length };
     }
     return { batch: batched(taken, factors), place };
+  }
+
+  /** The next `count` sequences among which a token counts: an epoch has one. */
+  async nextValid(from: DataPlace, count: number, factors: ScaleFactors): Promise<ReadBatch> {
+    let read = await this.next(from, count, factors);
+    while (!read.batch.valid.data.includes(1)) read = await this.next(read.place, count, factors);
+    return read;
   }
 
   private epochOf({ epochRng }: DataPlace): Epoch {

@@ -8,17 +8,24 @@ import {
   type TrainingState,
 } from '@heddle/interp/lorsa';
 import type { CachedActivations } from './activation-source.ts';
-import { chooseBackend, openBackend } from './backends.ts';
+import { openBackend, openUsual } from './backends.ts';
 import { BatchReader } from './batch-reader.ts';
 import { planEvaluation } from './compute.ts';
 import { measuredNorms } from './dataset-norms.ts';
 import { initialWeights } from './initial-weights.ts';
 import { LayerShards } from './layer-shards.ts';
-import { GROUP_BYTES, INITIAL_SAMPLE_ENTRIES, INITIAL_SAMPLE_TOKENS } from './limits.ts';
-import { settingsFor, type TrainSettings } from './lorsa-settings.ts';
+import {
+  GROUP_BYTES,
+  HELD_OUT_TOKENS,
+  INITIAL_SAMPLE_ENTRIES,
+  INITIAL_SAMPLE_TOKENS,
+} from './limits.ts';
+import { forText, settingsFor, type TrainSettings } from './lorsa-settings.ts';
 import { digestOf, programsFor } from './programs.ts';
 import type { TrainRequest } from './train-request.ts';
+import { documentHashes, trainedDocuments } from './trained-documents.ts';
 import type { Standing, Training, TrainingBase, TrainManifest } from './training.ts';
+import { unseenRows } from './unseen-rows.ts';
 
 export type Started = { readonly training: Training; readonly standing: Standing };
 
@@ -27,14 +34,15 @@ export async function begin(base: TrainingBase): Promise<Started> {
   const { deps, context, request, host, engine } = base;
   const cached = await waitForActivations(base);
   const shards = await openShards(base, cached);
-  const settings = settingsFor(atContext(request, shards), host);
-  requireSequences(shards);
+  const settings = settingsOf(base, shards);
+  await requireText(shards);
   const manifest = {
     request: digestOf(canonicalJson(request)),
     engine: engine.version,
     threads: engine.threads,
     shards: shards.references(),
     activations: cached,
+    host: { modelDigest: host.modelDigest, hookIn: host.hookIn, hookOut: host.hookOut },
     group_bytes: groupBytes(shards, deps.groupBytes ?? GROUP_BYTES),
   };
   const reader = new BatchReader(shards, shards.train, manifest.group_bytes);
@@ -43,7 +51,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
   const norms = await measuredNorms(reader, place, settings.batch);
   const factors = scaleFactors(host.d_model, norms);
   const count = sampleSize(settings);
-  const { batch: sample } = await reader.next(place, count, factors);
+  const { batch: sample } = await reader.nextValid(place, count, factors);
   const programs = programsFor(settings.config);
   const weights = await initialWeights({
     settings,
@@ -58,9 +66,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
     },
   });
   const { provider } = engine;
-  const chosen = await chooseBackend(deps.kernels, request.backend, { settings, provider });
-  const { reason } = chosen;
-  const backend = await openBackend(deps, chosen.backend, settings);
+  const { backend, reason } = await openUsual(deps, request.backend, { settings, provider });
   if (reason !== '') context.log.info('training with the graph backend', { reason });
   const state = initialState(settings.config, weights, { epochRng: rng.snapshot(), norms });
   await backend.load(state.tensors);
@@ -107,7 +113,7 @@ export async function takeUp(base: TrainingBase, saved: Snapshot): Promise<Start
   }
   const { digest } = manifest.activations;
   const shards = await LayerShards.open(context.blobs, digest, host);
-  const settings = settingsFor(atContext(request, shards), host);
+  const settings = settingsOf(base, shards);
   const backend = await openBackend(deps, manifest.backend, settings);
   await backend.load(state.tensors);
   const training: Training = {
@@ -135,6 +141,7 @@ async function waitForActivations({ deps, context, request, host }: TrainingBase
     const job = await deps.activations.start({ model, hooks, data, context: tokens }, signal);
     return await deps.activations.finished(job, {
       signal,
+      hooks,
       onProgress: ({ done, total, unit }) =>
         context.progress({ done, total, unit, message: 'capturing activations' }),
     });
@@ -155,6 +162,12 @@ async function openShards({ context, host }: TrainingBase, cached: CachedActivat
   );
 }
 
+function settingsOf({ request, host }: TrainingBase, shards: LayerShards): TrainSettings {
+  const { sequences, valid } = shards.manifest.train;
+  const settings = settingsFor(atContext(request, shards), host);
+  return forText(settings, request, valid / Math.max(1, sequences));
+}
+
 /** Activations that were named bring their length of sequences with them. */
 function atContext(request: TrainRequest, { manifest }: LayerShards): TrainRequest {
   const { optimiser, data } = request;
@@ -169,12 +182,18 @@ function atContext(request: TrainRequest, { manifest }: LayerShards): TrainReque
   );
 }
 
-function requireSequences({ manifest: { train, held_out } }: LayerShards): void {
-  if (train.valid > 0 && held_out.sequences > 0) return;
-  const what = train.valid > 0 ? 'to hold out' : 'to train on';
-  throw invalidArgument(
-    `the text has ${train.sequences} sequences to train on and ${held_out.sequences} held out: nothing ${what}; give more text, or text in more documents`,
-    { field: 'data' },
+/** Errors: `invalid_argument` for text of which nothing can be trained on, or nothing measured afterwards. */
+async function requireText(shards: LayerShards): Promise<void> {
+  const { train, held_out } = shards.manifest;
+  const refuse = (why: string) =>
+    invalidArgument(`${why}; give more text, or text in more documents`, { field: 'data' });
+  if (train.valid === 0) throw refuse(`of ${train.tokens} tokens none counts in a loss`);
+  const trained = new Set(documentHashes(await trainedDocuments(shards)));
+  const { tokens } = await unseenRows(shards, shards.heldOut, { trained, most: HELD_OUT_TOKENS });
+  if (tokens > 0) return;
+  const { sequences, documents } = held_out;
+  throw refuse(
+    `${sequences} sequences of ${documents} documents are held out, and none has a token that counts and is not trained on too`,
   );
 }
 

@@ -10,7 +10,7 @@ import {
 import type { Outputs, Plan, Program } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { EVALUATION_ENTRIES } from './limits.ts';
-import type { Sequences } from './training-data.ts';
+import type { Sequences } from './sequences.ts';
 
 const SUMS = ['tokens', 'error_sum', 'square_sum', 'total', 'active_sum'] as const;
 

@@ -4,7 +4,7 @@ import { type Tensor, tensor } from '@heddle/tensor';
 import type { BatchReader } from './batch-reader.ts';
 import type { DataPlace } from './epoch-order.ts';
 import { NORM_TOKENS } from './limits.ts';
-import type { Sequences } from './training-data.ts';
+import type { Sequences } from './sequences.ts';
 
 const UNSCALED = { input: 1, output: 1 };
 

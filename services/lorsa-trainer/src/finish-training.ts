@@ -1,6 +1,5 @@
 import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
-import { canonicalJson, type Json, OperationError } from '@heddle/core';
-import type { ActivationShard } from '@heddle/formats';
+import { canonicalJson, type Json } from '@heddle/core';
 import {
   addSums,
   deadHeads,
@@ -14,11 +13,14 @@ import { batched } from './batch-reader.ts';
 import { writeCheckpoint } from './checkpoint-files.ts';
 import { evaluationBatch, floats, planEvaluation, sumsOf } from './compute.ts';
 import { DENSE_SHARE, HELD_OUT_TOKENS } from './limits.ts';
-import { trainedDocuments } from './trained-documents.ts';
+import { documentHashes, trainedDocuments } from './trained-documents.ts';
 import type { Standing, Training } from './training.ts';
+import { unseenRows } from './unseen-rows.ts';
 
 interface HeldOutFigures extends LorsaFigures {
   readonly tokens: number;
+  /** Held-out documents that were trained on too. */
+  readonly leftOut: number;
   /** Heads active on more than a tenth of the held-out tokens, and on none of them. */
   readonly dense: number;
   readonly silent: number;
@@ -26,21 +28,22 @@ interface HeldOutFigures extends LorsaFigures {
 
 const KEEP = ['tokens', 'error_sum', 'square_sum', 'total', 'active_sum', 'fired'] as const;
 
-/** Loss, FVU and L0 on the held-out sequences, or on every n-th of very many. */
-async function evaluate(training: Training, { state }: Standing): Promise<HeldOutFigures> {
+/** Loss, FVU and L0 on the held-out sequences of documents that were not trained on, or on every n-th of very many. */
+async function evaluate(
+  training: Training,
+  { state }: Standing,
+  trained: ReadonlySet<bigint>,
+): Promise<HeldOutFigures> {
   const { deps, context, settings, programs, shards, factors } = training;
   const { config } = settings;
   const weights = weightsOf(state);
-  const stride = strideOver(shards.heldOut);
   let sums = emptySums(config.d_model);
   const fired = new Float64Array(config.n_ov_heads);
-  let skip = 0;
-  for (const shard of shards.heldOut) {
-    const rows: number[] = [];
-    for (let row = skip; row < shard.sequences; row += stride) rows.push(row);
-    skip =
-      rows.length === 0 ? skip - shard.sequences : (rows.at(-1) ?? 0) + stride - shard.sequences;
-    if (rows.length === 0) continue;
+  const { parts, leftOut } = await unseenRows(shards, shards.heldOut, {
+    trained,
+    most: HELD_OUT_TOKENS,
+  });
+  for (const { shard, rows } of parts) {
     const loaded = await shards.read(shard);
     const size = evaluationBatch(config, shard.pos, settings.batch);
     for (let from = 0; from < rows.length; from += size) {
@@ -54,26 +57,14 @@ async function evaluate(training: Training, { state }: Standing): Promise<HeldOu
       await context.pulse();
     }
   }
-  if (sums.tokens === 0) {
-    throw new OperationError({
-      code: 'failed_precondition',
-      message: 'the held-out tenth of the text has special tokens only',
-      field: 'data',
-    });
-  }
   const heads = (is: (count: number) => boolean) => fired.filter(is).length;
   return {
     ...figures(sums),
     tokens: sums.tokens,
+    leftOut,
     dense: heads((count) => count > DENSE_SHARE * sums.tokens),
     silent: heads((count) => count === 0),
   };
-}
-
-/** Every how many sequences one is taken, so that about `HELD_OUT_TOKENS` are. */
-function strideOver(heldOut: readonly ActivationShard[]): number {
-  const valid = heldOut.reduce((sum, shard) => sum + shard.valid, 0);
-  return Math.max(1, Math.floor(valid / HELD_OUT_TOKENS));
 }
 
 /** Evaluates, writes the checkpoint in the published format, and says how it went. `run`: what this attempt did. */
@@ -83,8 +74,8 @@ export async function finish(
   run: { readonly seconds: number; readonly steps: number },
 ): Promise<TaskOutput> {
   const { context, host, shards } = training;
-  const measured = await evaluate(training, at);
   const documents = await trainedDocuments(shards);
+  const measured = await evaluate(training, at, new Set(documentHashes(documents)));
   const provenance = provenanceOf(training);
   const checkpoint = writeCheckpoint(host, at.state, provenance);
   const text = (value: string) => new TextEncoder().encode(value);
@@ -158,7 +149,7 @@ function summaryOf(training: Training, { state, tokens }: Standing, made: Made) 
     signed: config.signed,
     preset: request.preset,
     init,
-    biases_copied: init !== 'xavier' && host.attention.b_Q !== undefined,
+    biases_copied: init !== 'xavier' && hasBiases(host),
     centred_pre_activations: settings.centrePreActivations,
     backend: manifest.backend,
     ...(manifest.backend_reason === '' ? {} : { backend_reason: manifest.backend_reason }),
@@ -172,9 +163,14 @@ function summaryOf(training: Training, { state, tokens }: Standing, made: Made) 
     activations: manifest.activations.job,
     train_tokens: shards.manifest.train.valid,
     held_out_tokens: measured.tokens,
+    held_out_left_out: measured.leftOut,
     documents,
     seconds,
     seconds_per_step: seconds / Math.max(1, steps),
     tokens_per_second: seconds > 0 ? (perStep * steps) / seconds : 0,
   };
 }
+
+/** Some families have none; theirs read as zeros. */
+const hasBiases = ({ attention: { b_Q, b_K } }: Training['host']): boolean =>
+  [b_Q, b_K].some((bias) => bias?.data.some((value: number) => value !== 0));

@@ -23,6 +23,7 @@ import { APPLY_BYTES_MAX } from './apply/limits.ts';
 import { type CheckpointSources, type OpenCheckpoint, openCheckpoint } from './checkpoint-files.ts';
 import type { LorsaDeps, LorsaPart } from './part.ts';
 import { digestOfTensors } from './programs.ts';
+import { trainingResult } from './training-result.ts';
 
 export interface HandlerDeps extends CheckpointSources {
   readonly engine: Pick<Engine, 'run' | 'report'>;
@@ -36,7 +37,7 @@ export interface HandlerDeps extends CheckpointSources {
 /** The part that runs checkpoints: Apply and DescribeCheckpoint. */
 export function checkpointPart(deps: LorsaDeps): LorsaPart {
   const { blobs, jobs } = deps;
-  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
+  const jobResult = trainingResult({ blobs, jobs });
   const handlers = lorsaHandlers({ ...deps, breathe: () => nextTurn(), jobResult });
   return { handlers, jobKinds: [] };
 }

@@ -16,7 +16,7 @@ import { type Tensor, tensor } from '@heddle/tensor';
 import { floats } from './compute.ts';
 import type { HostLayer } from './host-layer.ts';
 import type { TrainSettings } from './lorsa-settings.ts';
-import type { Sequences } from './training-data.ts';
+import type { Sequences } from './sequences.ts';
 
 type Weights = LorsaWeights<Tensor<'f64'>>;
 

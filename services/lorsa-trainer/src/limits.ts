@@ -64,15 +64,6 @@ export const AUXILIARY_TOP_K = 512;
 /** Parameters beyond which weights, moments and gradients (16 bytes each) do not fit beside a host in 16 GiB. */
 export const PARAMETERS_MAX = 500_000_000;
 
-/** Tensors of one Apply call, in and out: a `[8, 256, 4096]` input and its features fit. */
-export const APPLY_BYTES_MAX = 2 ** 30;
-
-/** Multiply-adds of one sequence on the fp64 twin, about three seconds: nothing else is heard in that time. */
-export const APPLY_SEQUENCE_WORK_MAX = 3e9;
-
-/** Multiply-adds of one Apply, about a minute: longer inputs are refused with the estimate. */
-export const APPLY_WORK_MAX = 6e10;
-
 /** A checkpoint file that Apply reads. */
 export const CHECKPOINT_BYTES_MAX = 2 ** 32;
 

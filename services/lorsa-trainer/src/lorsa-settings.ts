@@ -49,9 +49,10 @@ const given = (value: number, otherwise: number): number => (value > 0 ? value :
 type HostAttentionKind = Partial<Pick<HostLayer, 'attnScale' | 'rotary' | 'qkNormEps'>>;
 
 /**
- * The settings of a training on this host: a field of the request, else of its preset, else one that fits the host. A preset's lengths
- * in steps keep their share of the training when the request changes the number of steps. Errors: `invalid_argument` naming the field where
- * request or preset do not fit the host, `resource_exhausted` with the estimate for a layer that is too large.
+ * The settings of a training on this host: a field of the request, else of its preset, else one that fits the host. A
+ * preset's lengths in steps keep their share of the training when the request changes the number of steps. Errors:
+ * `invalid_argument` naming the field where request or preset do not fit the host, `resource_exhausted` with the
+ * estimate for a layer that is too large.
  */
 export function settingsFor(
   request: TrainRequest,
@@ -165,7 +166,10 @@ function configFor(
   };
 }
 
-/** How K falls. Errors: `invalid_argument` for a start below the end or beyond all heads, and for more steps than the training has. */
+/**
+ * How K falls. Errors: `invalid_argument` for a start below the end or beyond all heads, and for more steps than the
+ * training has.
+ */
 function scheduleFor(
   { optimiser: { top_k_schedule: asked } }: TrainRequest,
   { topK, n_ov_heads }: LorsaConfig,
@@ -193,28 +197,20 @@ function scheduleFor(
   return { shape, from: start, to: topK, steps: length };
 }
 
-/** Multiply-adds a second of one busy core: what an estimate of time rests on. */
-const RATE = 3e10;
-
 /**
- * What a training will cost: three passes over the two big products and the projections for every step, and memory for
- * weights, moments, gradients and what a step computes.
+ * The same settings once the text is known: sequences that are shorter than the context make a training shorter, and its
+ * heads die sooner. `tokensPerSequence`: mean valid tokens.
  */
-export function estimateTraining({
-  config,
-  steps,
-  batch,
-  context,
-}: Pick<TrainSettings, 'config' | 'steps' | 'batch' | 'context'>): {
-  readonly seconds: number;
-  readonly bytes: number;
-} {
-  const { d_model, n_ov_heads, n_qk_heads, d_qk_head } = config;
-  const tokens = batch * context;
-  const parameters = 2 * d_model * (n_ov_heads + n_qk_heads * d_qk_head);
-  const perStep = 3 * tokens * (parameters + context * (n_ov_heads + n_qk_heads * d_qk_head));
-  const working = tokens * (6 * n_ov_heads + 4 * n_qk_heads * context);
-  return { seconds: (steps * perStep) / RATE, bytes: 4 * (5 * parameters + working) };
+export function forText(
+  settings: TrainSettings,
+  { auxiliary: { dead_tokens } }: TrainRequest,
+  tokensPerSequence: number,
+): TrainSettings {
+  if (dead_tokens > 0) return settings;
+  const planned = tokensPerSequence * settings.batch * settings.steps;
+  const deadTokens = Math.min(DEAD_TOKENS, Math.ceil(DEAD_SHARE * planned));
+  const { auxiliary } = settings;
+  return { ...settings, deadTokens, auxiliary: auxiliary && { ...auxiliary, deadTokens } };
 }
 
 function checkParameters({ d_model, n_qk_heads, d_qk_head, n_ov_heads }: LorsaConfig): void {

@@ -81,4 +81,10 @@ export const LORSA_METRICS: readonly MetricSpec[] = [
     unit: 'tokens',
     help: 'Tokens that checkpoints were applied to',
   },
+  {
+    name: 'lorsa_trainer_analysed_tokens_total',
+    kind: 'counter',
+    unit: 'tokens',
+    help: 'Valid tokens on which heads were looked at',
+  },
 ];

@@ -24,8 +24,8 @@ export function requireFiniteSteps(
 export function requireFiniteTensors(training: Of, { state, saved }: Standing): StateTensors {
   const tensors = training.backend.tensors();
   for (const [name, { data }] of Object.entries(tensors)) {
-    const value = data.find((each) => !Number.isFinite(each));
-    if (value !== undefined) {
+    for (const value of data) {
+      if (Number.isFinite(value)) continue;
       throw overflow(training, { step: state.step, saved, tensor: name, value });
     }
   }
@@ -43,7 +43,7 @@ interface Overflow {
 function overflow({ job }: Of, { step, saved, tensor, value }: Overflow): OperationError {
   return new OperationError({
     code: 'failed_precondition',
-    message: `${tensor} is ${value} at step ${step}. The checkpoint of step ${saved} is the last good one, and the job keeps it: train again with a lower learning rate or a clip norm, for at most ${Math.max(saved, 1)} steps if the rate must stay`,
+    message: `${tensor} is ${value} at step ${step}: train again with a lower learning rate or a clip norm. The last good checkpoint is that of step ${saved}: job ${job} is read as it was then (heddle lorsa eval ${job})`,
     field: 'optimiser.learning_rate',
     retryable: false,
     details: { step, tensor, checkpoint_step: saved, job },

@@ -1,7 +1,6 @@
 import type { JobRuntime } from '@heddle/actor';
 import type { Handlers, Kernels } from '@heddle/ports';
 import type { LorsaService } from '@heddle/ports/proto/lorsa';
-import { remoteActivations } from './activation-source.ts';
 import { requireBackend } from './backends.ts';
 import { type HostSizes, readHostLayer, readHostSizes, requireLayer } from './host-layer.ts';
 import { settingsFor } from './lorsa-settings.ts';
@@ -11,7 +10,7 @@ import { asJson, checkedTrain } from './train-request.ts';
 
 /** The part that trains: StartTrain and `lorsa.train`. */
 export function trainPart(deps: LorsaDeps): LorsaPart {
-  const { engine, kernels, hub, metrics, jobs, peers, versions, store } = deps;
+  const { activations, engine, kernels, hub, metrics, jobs, peers, versions, store } = deps;
   return {
     handlers: trainHandlers({
       jobs,
@@ -24,7 +23,7 @@ export function trainPart(deps: LorsaDeps): LorsaPart {
         kernels,
         metrics,
         versions,
-        activations: remoteActivations(peers),
+        activations,
         sizes: (model) => readHostSizes(peers, model),
         host: (model, layer) => readHostLayer({ hub, store, peers }, model, layer),
       }),

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Progress, Snapshot, TaskContext } from '@heddle/actor';
+import type { JobView, Progress, Snapshot, TaskContext } from '@heddle/actor';
 import { WasmKernels } from '@heddle/adapters/kernels';
 import { OrtEngine } from '@heddle/adapters/ort';
 import { OperationError, Rng } from '@heddle/core';
 import { readSafetensors } from '@heddle/formats';
 import { decodeTrainingState } from '@heddle/interp/lorsa';
-import { type BlobDigest, decodeOutcome, type JobOutcome } from '@heddle/ports';
+import { type BlobDigest, decodeOutcome, type JobOutcome, type Kernels } from '@heddle/ports';
 import { CountingMetrics, MemoryBlobs, silentLog, VirtualClock } from '@heddle/testkit';
 import { apply } from './apply/apply.ts';
 import { openCheckpoint } from './checkpoint-files.ts';
@@ -17,6 +17,7 @@ import { trainKind } from './train-job.ts';
 import { asJson, type TrainRequest } from './train-request.ts';
 import { documentHashes } from './trained-documents.ts';
 import { type RequestChanges, trainRequest } from './training-fixture.ts';
+import { trainingResult } from './training-result.ts';
 
 let engine: OrtEngine;
 const kernels = new WasmKernels();
@@ -60,9 +61,11 @@ class World {
   saved: Snapshot | undefined;
   saves = 0;
   private readonly groupBytes: number;
+  private readonly kernels: Kernels;
 
-  constructor(groupBytes = 2 ** 20) {
+  constructor(groupBytes = 2 ** 20, own: Kernels = kernels) {
     this.groupBytes = groupBytes;
+    this.kernels = own;
     this.metrics.register(LORSA_METRICS);
   }
 
@@ -90,7 +93,7 @@ class World {
     };
     const kind = trainKind({
       engine,
-      kernels: async () => kernels,
+      kernels: async () => this.kernels,
       activations: this.activations,
       metrics: this.metrics,
       versions: { heddle: 'test' },
@@ -170,6 +173,15 @@ test('text larger than memory is read in groups of shards, and a killed training
   assert.ok(Math.abs((a ?? 0) - (b ?? 1)) < 0.1, `${a}, ${b}`);
 });
 
+test('a batch of special tokens only is passed over', async () => {
+  const bare = Array.from({ length: 9 }, () => ({ tokens: [0, 0] }));
+  const some = [...bare, ...prompts.slice(0, 3), ...bare.slice(0, 1), ...prompts.slice(3, 4)];
+  const { outcome } = await new World().run(
+    request({ steps: 20, batch: 1 }, { data: { prompts: some } }),
+  );
+  assert.equal(outcome.summary['tokens'], 20 * 23);
+});
+
 test('two trainings of the same layer and text share one pass', async () => {
   const world = new World();
   const first = await world.run(request({ steps: 4 }));
@@ -207,6 +219,28 @@ test('the result tells what it was trained on, and every reference that its eval
   assert.equal(provenance['backend'], 'graph');
   assert.equal(outcome.summary['biases_copied'], true);
   assert.equal(outcome.summary['documents'], 72);
+  // Half of 4 steps of 8 sequences of 23 tokens that count.
+  assert.equal(outcome.summary['dead_after_tokens'], (4 * 8 * 23) / 2);
+});
+
+test('a held-out document that was trained on too measures nothing; text with nothing else is refused', async () => {
+  const again = prompts.slice(0, 4);
+  const some = [...prompts.slice(0, 36), ...again.slice(0, 3), prompts[50] as (typeof prompts)[0]];
+  const { outcome } = await new World().run(request({ steps: 2 }, { data: { prompts: some } }));
+  assert.deepEqual(
+    [outcome.summary['held_out_left_out'], outcome.summary['held_out_tokens']],
+    [3, 23],
+  );
+  const only = [...prompts.slice(0, 36), ...again];
+  await assert.rejects(
+    new World().run(request({ steps: 2 }, { data: { prompts: only } })),
+    (error: OperationError) => error.code === 'invalid_argument' && error.field === 'data',
+  );
+  const special = Array.from({ length: 20 }, () => ({ tokens: [0, 0, 0] }));
+  await assert.rejects(
+    new World().run(request({ steps: 2 }, { data: { prompts: special } })),
+    /none counts in a loss/,
+  );
 });
 
 test('the curve has the first step and the last, and no more than two hundred', async () => {
@@ -257,6 +291,24 @@ for (const backend of ['graph', 'sparse']) {
     assert.deepEqual([summary['signed'], summary['auxiliary']], [true, 0.03]);
   });
 }
+
+test('where the machine does not give the memory of sparse, the default trains by graph and says why; a demand fails', async () => {
+  const poor: Kernels = {
+    estimate: (sizes) => kernels.estimate(sizes),
+    open: async () => {
+      throw new OperationError({ code: 'resource_exhausted', message: 'no memory today' });
+    },
+  };
+  const { outcome } = await new World(2 ** 20, poor).run(request({ steps: 2 }, { backend: '' }));
+  assert.deepEqual(
+    [outcome.summary['backend'], outcome.summary['backend_reason']],
+    ['graph', 'no memory today'],
+  );
+  await assert.rejects(
+    new World(2 ** 20, poor).run(request({ steps: 2 }, { backend: 'sparse' })),
+    /no memory today/,
+  );
+});
 
 test('a checkpoint continues no other request', async () => {
   const world = new World();
@@ -359,6 +411,21 @@ for (const backend of ['graph', 'sparse']) {
       },
     );
     const { state } = decodeTrainingState(world.saved?.bytes as Uint8Array);
+    const failed = { id: 'j', kind: 'lorsa.train', request: asJson(request()) } as JobView;
+    const jobResult = trainingResult({
+      blobs: world.blobs,
+      jobs: {
+        result: async () => {
+          throw new OperationError({ code: 'failed_precondition', message: 'it failed' });
+        },
+        get: async () => failed,
+        checkpoint: async () => world.saved,
+      },
+    });
+    const hub = { open: () => assert.fail('no folder is needed') };
+    const { layer, provenance } = await openCheckpoint({ blobs: world.blobs, hub, jobResult }, 'j');
+    assert.deepEqual(layer.weights.W_O.data, state.tensors['W_O']?.data);
+    assert.equal(provenance['step'], state.step);
     for (const [name, { data }] of Object.entries(state.tensors)) {
       assert.ok(data.every(Number.isFinite), `${name} of the last checkpoint is finite`);
     }

@@ -13,14 +13,15 @@ import {
   topKAt,
 } from '@heddle/interp/lorsa';
 import { tensor } from '@heddle/tensor';
+import { estimateFor } from './backends.ts';
 import { begin, noted, takeUp } from './begin-training.ts';
 import { curvePoint, onCurve } from './curve.ts';
 import type { DataPlace } from './epoch-order.ts';
 import { finish } from './finish-training.ts';
 import { DENSE_SHARE, PLAN_BYTES_MAX } from './limits.ts';
-import { estimateTraining, settingsFor } from './lorsa-settings.ts';
+import { settingsFor } from './lorsa-settings.ts';
 import { requireFiniteSteps, requireFiniteTensors } from './overflow.ts';
-import type { TrainRequest } from './train-request.ts';
+import { trainRequestOf } from './train-request.ts';
 import type { Standing, TrainDeps, Training } from './training.ts';
 
 /** The kind `lorsa.train`: one task, resumed from its last checkpoint to the same bits. */
@@ -29,8 +30,8 @@ export function trainKind(deps: TrainDeps): JobKind {
     kind: 'lorsa.train',
     limits: { concurrency: 1 },
     estimate: async (json) => {
-      const request = json as unknown as TrainRequest;
-      return estimateTraining(settingsFor(request, await deps.sizes(request.model)));
+      const request = trainRequestOf(json);
+      return estimateFor(deps, request, settingsFor(request, await deps.sizes(request.model)));
     },
     split: () => [{ input: null }],
     run: (task, context) => runTraining(deps, task, context),
@@ -39,7 +40,7 @@ export function trainKind(deps: TrainDeps): JobKind {
 
 async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): Promise<TaskOutput> {
   const started = context.clock.monotonic();
-  const request = task.request as unknown as TrainRequest;
+  const request = trainRequestOf(task.request);
   const host = await deps.host(request.model, request.layer);
   const engine = await deps.engine.report();
   const base = { deps, context, job: task.job, request, host, engine };
@@ -101,7 +102,7 @@ async function draw(training: Training, { state }: Standing, count: number): Pro
   const steps: TrainStep[] = [];
   let place: DataPlace = { cursor: state.cursor, epochRng: state.epochRng };
   for (let step = state.step; step < state.step + count; step++) {
-    const read = await reader.next(place, settings.batch, factors);
+    const read = await reader.nextValid(place, settings.batch, factors);
     ({ place } = read);
     const { x, y, valid } = read.batch;
     steps.push({

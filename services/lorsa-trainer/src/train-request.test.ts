@@ -3,9 +3,10 @@ import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
 import type { StartTrainRequest } from '@heddle/ports/proto/lorsa';
 import { chooseBackend } from './backends.ts';
-import { estimateTraining, settingsFor } from './lorsa-settings.ts';
+import { estimateSparse, estimateTraining } from './estimate-training.ts';
+import { settingsFor } from './lorsa-settings.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
-import { checkedTrain } from './train-request.ts';
+import { asJson, checkedTrain, trainRequestOf } from './train-request.ts';
 import { startTrain, trainRequest } from './training-fixture.ts';
 
 const EMPTY = startTrain();
@@ -182,6 +183,17 @@ test('sparse is the default on a CPU where its memory suffices; demanded where i
   assert.deepEqual(await choose('', true, 'cpu'), { backend: 'sparse', reason: '' });
   assert.equal((await choose('', true, 'cuda')).backend, 'graph');
   assert.equal((await choose('graph', true, 'cpu')).backend, 'graph');
+  const many = { ...pythia, n_ctx: 2048 };
+  const shared = settingsFor(
+    trainRequest({
+      architecture: { n_ov_heads: 768, n_qk_heads: 384, d_qk_head: 64, init: 'orig_heads' },
+      optimiser: { context: 1024 },
+    }),
+    many,
+  );
+  const slow = await chooseBackend(on(true), '', { settings: shared, provider: 'cpu' });
+  assert.equal(slow.backend, 'graph');
+  assert.match(slow.reason, /sparse takes \d+\.\d times as long/);
   const fallen = await choose('', false, 'cpu');
   assert.equal(fallen.backend, 'graph');
   assert.match(fallen.reason, /5000000000 bytes/);
@@ -208,4 +220,25 @@ test('an estimate grows with steps and heads, and knows a step of the published 
   assert.ok(seconds > 0.09 && seconds < 0.81, `${seconds} s`);
   assert.ok(bytes > 0.1e9 && bytes < 1.8e9, `${bytes} bytes`);
   assert.ok(estimateTraining({ ...settings, steps: 10 }).seconds > 9 * seconds);
+  // The sparse step of this size has 10.1 of the dense one's 30.9 GFLOP.
+  const sparse = estimateSparse(settings, 1e8);
+  assert.ok(sparse.seconds < 0.5 * seconds && sparse.seconds > 0.1 * seconds, `${sparse.seconds}`);
+  assert.ok(sparse.bytes > 1e8);
+});
+
+test('a request that a journal keeps from the first version means what it meant then', () => {
+  const first = {
+    model: 'm',
+    layer: 1,
+    architecture: { n_ov_heads: 8, n_qk_heads: 0, d_qk_head: 0, top_k: 2, init: 'xavier' },
+    optimiser: {
+      ...{ steps: 3, batch: 2, context: 8, learning_rate: 0.1, warmup_steps: 1, clip_norm: 0 },
+    },
+    data: { prompts: [{ text: 'a b' }], corpus: '' },
+    seed: 7,
+    checkpoint_steps: 2,
+  };
+  const now = trainRequest({ ...first, backend: 'graph' });
+  assert.deepEqual(trainRequestOf(first), now);
+  assert.deepEqual(trainRequestOf(asJson(now)), now);
 });

@@ -190,3 +190,25 @@ export function checkedTrain(request: StartTrainRequest): TrainRequest {
 
 /** The request as the JSON that the job runtime stores. */
 export const asJson = (request: TrainRequest): Json => request as unknown as Json;
+
+/** What a request of the first version, without these fields, meant. */
+const FIRST_VERSION = {
+  preset: '',
+  architecture: { signed: false, centre_pre_activations: false },
+  optimiser: { decay_share: 0, end_share: 0, top_k_schedule: { shape: '', from: 0, steps: 0 } },
+  auxiliary: { coefficient: 0, top_k: 0, dead_tokens: 0 },
+  data: { tokens_max: 0, activations: '' },
+  backend: 'graph',
+} as const;
+
+/** The request as a journal keeps it, of whichever version. */
+export function trainRequestOf(json: Json): TrainRequest {
+  const given = json as unknown as TrainRequest;
+  return {
+    ...FIRST_VERSION,
+    ...given,
+    architecture: { ...FIRST_VERSION.architecture, ...given.architecture },
+    optimiser: { ...FIRST_VERSION.optimiser, ...given.optimiser },
+    data: { ...FIRST_VERSION.data, ...given.data },
+  };
+}

@@ -45,6 +45,7 @@ export interface TrainManifest extends TrainingManifest {
   /** Shards are in memory together up to here: the order of sequences follows from it. */
   readonly group_bytes: number;
   readonly backend: Backend;
+  readonly host: Pick<HostLayer, 'modelDigest' | 'hookIn' | 'hookOut'>;
   /** Why this backend, where it is not the usual one. */
   readonly backend_reason: string;
 }

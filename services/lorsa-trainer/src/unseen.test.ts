@@ -66,6 +66,7 @@ async function setUp(provenance: Record<string, string> = {}, list = true) {
     hub: { open: () => assert.fail('no folder is needed') },
     activations: source,
     jobResult: async () => encodeOutcome({ summary: {}, artifacts }),
+    modelDigest: async (model) => (model === 'm' ? host.modelDigest : 'sha256:another'),
   };
   const open = (text: Partial<DataRequest> = {}, model = '') =>
     openUnseen(deps, context, { checkpoint: 'job-1', model, data: dataOf(text) });
@@ -122,6 +123,15 @@ test('a row’s values are those of its own tokens when others of its shard are 
     assert.deepEqual(shard.y.data.slice(0, 4 * host.d_model), wanted?.data);
     assert.deepEqual([...shard.lengths], [4]);
   }
+});
+
+test('another model is refused also where the held-out activations of the own one lie ready', async () => {
+  const { open } = await setUp();
+  assert.equal((await open({}, 'm')).source, 'held-out');
+  await assert.rejects(
+    open({}, 'finetuned'),
+    (error: OperationError) => error.code === 'invalid_argument' && error.field === 'model',
+  );
 });
 
 test('text of trained documents only is refused, and so is another host', async () => {

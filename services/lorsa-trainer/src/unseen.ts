@@ -1,16 +1,17 @@
-import { createHash } from 'node:crypto';
-import type { JobRuntime, TaskContext } from '@heddle/actor';
+import type { TaskContext } from '@heddle/actor';
 import { failedPrecondition, invalidArgument, OperationError } from '@heddle/core';
 import type { ActivationShard } from '@heddle/formats';
 import { type BlobDigest, type Blobs, decodeOutcome, type Hub } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
-import { type ActivationSource, remoteActivations } from './activation-source.ts';
+import type { ActivationSource } from './activation-source.ts';
 import { type OpenCheckpoint, openCheckpoint } from './checkpoint-files.ts';
 import { LayerShards } from './layer-shards.ts';
 import type { LorsaDeps } from './part.ts';
 import { rowsOf } from './shard-rows.ts';
 import type { DataRequest } from './train-request.ts';
 import { documentHashes, trainedDocuments } from './trained-documents.ts';
+import { type ResultDeps, trainingResult } from './training-result.ts';
+import { unseenRows } from './unseen-rows.ts';
 
 export interface UnseenRequest {
   /** A job's id or a path. */
@@ -62,18 +63,27 @@ export interface UnseenDeps {
   readonly hub: Hub;
   readonly activations: ActivationSource;
   readonly jobResult: (id: string) => Promise<Uint8Array>;
+  /** Digest of a model by name. */
+  readonly modelDigest: (model: string) => Promise<string>;
 }
 
 export function unseenDeps({
   blobs,
   hub,
   jobs,
+  activations,
   peers,
-}: Pick<LorsaDeps, 'blobs' | 'hub' | 'peers'> & {
-  readonly jobs: Pick<JobRuntime, 'result'>;
+}: Pick<LorsaDeps, 'blobs' | 'hub' | 'activations' | 'peers'> & {
+  readonly jobs: ResultDeps['jobs'];
 }): UnseenDeps {
-  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
-  return { blobs, hub, activations: remoteActivations(peers), jobResult };
+  return {
+    blobs,
+    hub,
+    activations,
+    jobResult: trainingResult({ blobs, jobs }),
+    modelDigest: async (model) =>
+      (await peers.activation.DescribeModel({ model })).model?.digest ?? '',
+  };
 }
 
 type Waiting = Pick<TaskContext, 'signal' | 'pulse' | 'progress'>;
@@ -90,11 +100,14 @@ export async function openUnseen(
   const checkpoint = await openCheckpoint(deps, request.checkpoint);
   const { provenance } = checkpoint;
   const model = request.model === '' ? textOf(provenance['model']) : request.model;
+  // What was held out was captured from the checkpoint's own host, whatever model is named: see for it before.
+  if (request.model !== '') requireOwnHost(checkpoint, await deps.modelDigest(model));
   const trained = await trainedOn(deps, request.checkpoint, checkpoint);
   const { source, shards } = await textFor(deps, context, { request, checkpoint, model, trained });
   requireHost(checkpoint, shards);
   const parts = source === 'held-out' ? shards.heldOut : shards.manifest.shards;
-  const kept = await keep(shards, parts, { trained, source, most: request.data.tokens_max });
+  const most = source === 'held-out' ? request.data.tokens_max : 0;
+  const kept = await unseenRows(shards, parts, { trained: trained?.documents, most });
   if (kept.sequences === 0) throw nothingLeft(kept.leftOut);
   return {
     ...kept,
@@ -175,6 +188,7 @@ async function textFor(
     const job = await deps.activations.start(question, signal);
     const { digest } = await deps.activations.finished(job, {
       signal,
+      hooks,
       onProgress: ({ done, total, unit }) =>
         context.progress({ done, total, unit, message: 'capturing activations' }),
     });
@@ -186,8 +200,8 @@ async function textFor(
   }
 }
 
-function requireHost({ layer, provenance }: OpenCheckpoint, { manifest }: LayerShards): void {
-  const own = textOf(provenance['model_digest']);
+function requireHost(checkpoint: OpenCheckpoint, { manifest }: LayerShards): void {
+  const { layer } = checkpoint;
   const { d_model } = layer.config;
   const [width] = manifest.hooks.find(({ name }) => name === layer.hookIn)?.shape ?? [];
   if (width !== d_model) {
@@ -195,68 +209,16 @@ function requireHost({ layer, provenance }: OpenCheckpoint, { manifest }: LayerS
       field: 'model',
     });
   }
-  if (own === '' || own === manifest.model_digest) return;
+  requireOwnHost(checkpoint, manifest.model_digest);
+}
+
+function requireOwnHost({ provenance }: OpenCheckpoint, digest: string): void {
+  const own = textOf(provenance['model_digest']);
+  if (own === '' || own === digest) return;
   throw invalidArgument(
-    `the checkpoint replaces a layer of ${own}; these are activations of ${manifest.model_digest}`,
+    `the checkpoint replaces a layer of the model ${own}; this is the model ${digest}: name its own host, or none`,
     { field: 'model' },
   );
-}
-
-interface Kept
-  extends Pick<Unseen, 'sequences' | 'tokens' | 'documents' | 'leftOut' | 'dataDigest'> {
-  readonly parts: readonly { readonly shard: ActivationShard; readonly rows: readonly number[] }[];
-}
-
-interface Choice {
-  readonly trained: TrainedOn | undefined;
-  readonly source: Unseen['source'];
-  /** Tokens of held-out text at most; 0: all. */
-  readonly most: number;
-}
-
-/** The rows of every shard whose documents the training did not see. Reads token ids only. */
-async function keep(
-  shards: LayerShards,
-  all: readonly ActivationShard[],
-  { trained, source, most }: Choice,
-): Promise<Kept> {
-  const { manifest } = shards;
-  const names = [manifest.model_digest, ...shards.hookNames, manifest.context];
-  const hash = createHash('sha256').update(names.join('\n'));
-  const seen = new Set<bigint>();
-  const left = new Set<bigint>();
-  const parts: { shard: ActivationShard; rows: number[] }[] = [];
-  const valid = all.reduce((sum, shard) => sum + shard.valid, 0);
-  const stride = most > 0 && source === 'held-out' ? Math.max(1, Math.floor(valid / most)) : 1;
-  let [sequences, tokens, at] = [0, 0, 0];
-  for (const shard of all) {
-    const loaded = await shards.tokens(shard);
-    const rows: number[] = [];
-    documentHashes(loaded.document.data).forEach((document, row) => {
-      if (trained?.documents.has(document)) {
-        left.add(document);
-      } else if (at++ % stride === 0) {
-        seen.add(document);
-        rows.push(row);
-      }
-    });
-    if (rows.length === 0) continue;
-    const own = rowsOf(loaded, rows);
-    for (const part of [own.tokens.data, own.length.data]) {
-      hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
-    }
-    sequences += rows.length;
-    tokens += own.valid.data.reduce((sum, v) => sum + v, 0);
-    parts.push({ shard, rows });
-  }
-  return {
-    parts,
-    sequences,
-    tokens,
-    documents: seen.size,
-    leftOut: left.size,
-    dataDigest: `sha256:${hash.digest('hex')}`,
-  };
 }
 
 async function unseenShard(

@@ -74,6 +74,22 @@ const contrast = { feature: 'x', prompt, query: 3, positive: [1], negative: [0, 
 /** No job has this id. */
 const job = { id: '01J0000000000000000000000Z' };
 
+/** One short step; what does not fit the model is refused, and that is an answer too. */
+const aTraining = (rng: Rng): Record<string, unknown> => ({
+  model: rng.pick(MODELS),
+  layer: 0,
+  preset: rng.pick(['', '', 'small', 'paper-pythia-160m']),
+  architecture: { n_ov_heads: 8, n_qk_heads: 2, d_qk_head: 8, top_k: 2, init: '' },
+  optimiser: {
+    ...{ steps: 1, batch: 1, context: 8, learning_rate: 0.01, warmup_steps: 1 },
+    top_k_schedule: { shape: 'linear', from: 4, steps: 1 },
+  },
+  auxiliary: { coefficient: rng.pick([0, 0.03]), top_k: 2 },
+  data: { prompts: [prompt, { id: '', tokens: { ids: [2, 3, 4] } }], tokens_max: 100 },
+  backend: rng.pick(['', 'graph', 'sparse']),
+  seed: 1,
+});
+
 const OTHERS: Readonly<Record<string, (rng: Rng) => Record<string, unknown>>> = {
   'activation/ImportModel': (rng) => ({ source: rng.pick(MODELS), name: 'other' }),
   'activation/ListModels': () => ({}),
@@ -85,7 +101,12 @@ const OTHERS: Readonly<Record<string, (rng: Rng) => Record<string, unknown>>> = 
     prompt: rng.pick([prompt, { text: 'Mary gave a drink' }]),
     options: { bos: true },
   }),
-  'activation/StartCacheActivations': (rng) => ({ model: rng.pick(MODELS), hooks: ['logits'] }),
+  'activation/StartCacheActivations': (rng) => ({
+    model: rng.pick(MODELS),
+    hooks: ['logits', 'blocks.0.hook_attn_out'],
+    prompts: [prompt, { id: '', tokens: { ids: [2, 3] } }],
+    context: 8,
+  }),
   'jobs/Get': () => job,
   'jobs/List': () => ({ limit: 10, after: '', kinds: ['qk.fit'], states: ['JOB_STATE_RUNNING'] }),
   'jobs/Watch': () => job,
@@ -97,13 +118,39 @@ const OTHERS: Readonly<Record<string, (rng: Rng) => Record<string, unknown>>> = 
   'jobs/Rerun': () => ({ ...job, client_key: 'k' }),
   'jobs/Pin': () => ({ ...job, pinned: true }),
   'jobs/CollectGarbage': () => ({ dry_run: true }),
-  'lorsa/StartTrain': (rng) => ({
-    model: rng.pick(MODELS),
-    layer: 0,
-    architecture: { n_ov_heads: 8, n_qk_heads: 2, d_qk_head: 8, top_k: 2, init: '' },
-    optimiser: { steps: 1, batch: 1, context: 8, learning_rate: 0.01, warmup_steps: 1 },
+  'lorsa/StartTrain': (rng) => aTraining(rng),
+  'lorsa/StartSweep': (rng) => ({
+    base: aTraining(rng),
+    layers: [0, 1],
+    n_ov_heads: [8],
+    top_k: [1, 2],
+    seeds: [0],
+  }),
+  'lorsa/StartBaseline': () => ({ checkpoint: job.id, seed: 1 }),
+  'lorsa/StartEvaluate': (rng) => ({
+    checkpoint: rng.pick([job.id, '/tmp/none']),
+    data: { prompts: [prompt], tokens_max: 100 },
+    top_k: [1, 2],
+    baseline: true,
+  }),
+  'lorsa/StartAnalysis': () => ({
+    checkpoint: job.id,
+    data: { prompts: [prompt] },
+    samples: 4,
+    quantile_samples: 2,
     seed: 1,
   }),
+  'lorsa/ListHeads': (rng) => ({
+    checkpoints: rng.pick([[], [job.id]]),
+    detector: 'induction',
+    score_min: 0.5,
+    token: { id: 3 },
+    role: 'raises',
+    page_size: 5,
+  }),
+  'lorsa/DescribeHead': () => ({ checkpoint: job.id, head: 2, analysis: '' }),
+  'lorsa/StartImport': (rng) => ({ checkpoint: '/tmp/none', model: rng.pick(MODELS) }),
+  'lorsa/Export': () => ({ checkpoint: job.id, fold: true }),
   'lorsa/Apply': () => ({ start: { checkpoint: 'job', z_pattern: true, pattern: false } }),
   'lorsa/DescribeCheckpoint': () => ({ checkpoint: '/tmp/none' }),
   'qk/StartFit': (rng) => ({

@@ -466,3 +466,30 @@ test('a damaged journal is reported as such, hides no other job, and stops a col
   );
   await assert.rejects(runtime.gc(), code('data_loss'));
 });
+
+test('the last checkpoint of a job that failed can still be read', async () => {
+  const world = new JobWorld();
+  const runtime = await world.started([
+    kindOf(async (context) => {
+      await context.save({ bytes: Uint8Array.of(7), cursor: 3 });
+      throw new OperationError({ code: 'failed_precondition', message: 'loss is NaN' });
+    }),
+  ]);
+  const { id } = await runtime.submit('test.kind', null);
+  assert.equal((await world.clock.run(runtime.wait(id))).status, 'failed');
+  const saved = await runtime.checkpoint(id);
+  assert.deepEqual([saved?.bytes[0], saved?.cursor], [7, 3]);
+  await assert.rejects(runtime.checkpoint('nobody'), code('not_found'));
+});
+
+test('a cancelled job has no checkpoint, which is no error: its blobs were removed', async () => {
+  const world = new JobWorld();
+  const runtime = await world.started([countingKind()]);
+  const { id } = await runtime.submit('count.steps', REQUEST);
+  const until = async (met: () => Promise<boolean>) => {
+    while (!(await met())) await world.clock.sleep(500);
+  };
+  await world.clock.run(until(async () => (await runtime.checkpoint(id)) !== undefined));
+  await runtime.cancel(id);
+  assert.equal(await runtime.checkpoint(id), undefined);
+});

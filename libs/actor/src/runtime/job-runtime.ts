@@ -23,9 +23,10 @@ import type { JobMessage } from '../job/messages.ts';
 import { isSettled, type JobState } from '../job/state.ts';
 import { JOB_LIMITS, KIND_DEFAULTS } from '../limits.ts';
 import { admit, type Registered, splitTasks } from './admission.ts';
+import { openCheckpoint } from './checkpoint-frame.ts';
 import { collect, type GcOptions, type GcReport } from './collect.ts';
 import { JobActors } from './job-actors.ts';
-import type { Estimate, JobKind } from './job-kind.ts';
+import type { Estimate, JobKind, Snapshot } from './job-kind.ts';
 import { type JobView, type ViewStatus, viewOf } from './job-view.ts';
 import { JobMeters } from './metrics.ts';
 import { ProgressBook } from './progress-book.ts';
@@ -250,6 +251,30 @@ export class JobRuntime {
       throw failedPrecondition(`job ${id} has no result, it is ${status}${why}`);
     }
     return { ...result, provenance: present(provenance, 'provenance') };
+  }
+
+  /**
+   * The last checkpoint of a job of one task, whatever became of the job; the one before it where the last is damaged, or
+   * superseded and removed meanwhile. A cancelled job has none: nobody will go on from it, and it was removed. Errors:
+   * `not_found`, `data_loss`.
+   */
+  async checkpoint(id: string): Promise<Snapshot | undefined> {
+    const state = await this.known(id);
+    if (state.status === 'cancelled') return undefined;
+    const [task] = state.tasks;
+    let failure: unknown;
+    for (const kept of [task?.checkpoint, task?.earlier]) {
+      if (kept === undefined) continue;
+      const { blob, cursor, references } = kept;
+      try {
+        const framed = await this.options.blobs.read(blob);
+        return { bytes: openCheckpoint(framed, { job: id, task: 0, cursor }), cursor, references };
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return undefined;
   }
 
   /** Frees what no pinned and no unfinished job needs, or only what is past the budgets; says what. */

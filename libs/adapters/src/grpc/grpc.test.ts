@@ -84,6 +84,17 @@ test('an OperationError crosses the wire with code, field, limit, details and de
   });
 });
 
+test('an error whose text is cut inside a character crosses the wire, and the server goes on', async () => {
+  const cut = resourceExhausted(`no folder ${'😀'.slice(0, 1)} in /models`);
+  const handlers: ContractHandlers = { qk: { StartFit: () => Promise.reject(cut) } };
+  await withServer(handlers, async ({ clients }) => {
+    for (let again = 0; again < 2; again++) {
+      const { code, message } = await failure(clients.qk.StartFit({}));
+      assert.deepEqual([code, message], ['resource_exhausted', 'no folder � in /models']);
+    }
+  });
+});
+
 test('a method without a handler, and a contract that is not there, answer UNIMPLEMENTED', async () => {
   await withServer({ jobs: {} }, async ({ clients }) => {
     assert.equal((await failure(clients.jobs.Get({}))).code, 'unimplemented');

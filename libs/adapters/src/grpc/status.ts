@@ -24,7 +24,8 @@ const codeOf = (number: number): Code => CODES[number - 1] ?? 'unknown';
 /** The error as it goes out: the cause stays here. */
 export function toStatus(error: OperationError): StatusObject {
   const code = numberOf(error.code);
-  const message = error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX);
+  // A cut may fall inside a pair, and a message may quote what a client sent: half a character ends grpc-js' process.
+  const message = error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX).toWellFormed();
   const metadata = new Metadata();
   metadata.set(TRAILER, Buffer.from(richStatus(code, message, toDetail(error, message))));
   return { code, details: message, metadata };

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   unlinkSync,
@@ -289,6 +290,19 @@ test('a hub with roots opens what lies under them and nothing else', () =>
       await assert.rejects(hub.open(`${folder}/${outside}`), { code: 'permission_denied' });
     }
     await assert.rejects(hub.open(join(folder, 'none')), { code: 'not_found' });
+  }));
+
+test('a folder tells the folders in it apart, and a file when it was written; a link is neither', () =>
+  withCopy('llama2', async (folder) => {
+    mkdirSync(join(folder, 'below'));
+    symlinkSync(join(folder, 'below'), join(folder, 'link'));
+
+    const opened = await openModelFolder(folder);
+    const file = await opened.open('config.json');
+    await file.close();
+
+    assert.deepEqual(opened.folders, ['below']);
+    assert.equal(file.modifiedMs, statSync(join(folder, 'config.json')).mtimeMs);
   }));
 
 test('a name with a separator opens nothing', () =>

@@ -69,6 +69,10 @@ function placeStep(sizes: SparseSizes, place: Place): void {
   const { d_model, n_qk_heads, n_ov_heads } = config;
   place('mixed', 'f32', n_qk_heads * tokensMax * d_model);
   place('cotangent', 'f32', n_qk_heads * tokensMax * d_model);
+  place('reads', 'f32', tokensMax * n_ov_heads);
+  // What ranks are weighed with where it is not the decoder norm, and the same with living heads at 0.
+  place('gains', 'f32', n_ov_heads);
+  place('dead_gains', 'f32', auxSlotsMax > 0 ? n_ov_heads : 0);
   place('y', 'f32', tokensMax * d_model);
   place('valid', 'f32', tokensMax);
   place('error', 'f32', tokensMax * d_model * (auxSlotsMax > 0 ? 2 : 1));
@@ -103,10 +107,12 @@ function placePairs(sizes: SparseSizes, place: Place): void {
   place('by_group.dz', 'f32', pairs);
 }
 
-/** A row, and the longest list: a head that is active, or revived, on every token. */
+/** A row, and the longest list: a head that is active, or revived, on every token; or the candidates of a large K. */
 function scratchOf({ config, tokensMax, slotsMax, auxSlotsMax }: SparseSizes): number {
   const perHead = tokensMax * (auxSlotsMax > 0 ? 2 : 1);
   const perToken = slotsMax + auxSlotsMax + 2;
-  const entries = Math.max(perHead, perToken, SUM_ROWS);
+  // Of the gate: candidates, the bound's sets, and a token's ranks.
+  const candidates = 3 * Math.max(slotsMax, auxSlotsMax) + 48 + Math.ceil(config.n_ov_heads / 2);
+  const entries = Math.max(perHead, perToken, candidates, SUM_ROWS);
   return 4 * config.d_model + ENTRY_BYTES * entries;
 }

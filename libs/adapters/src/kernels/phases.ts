@@ -10,6 +10,11 @@ import {
 } from './limits.ts';
 import type { Phase } from './protocol.ts';
 
+interface Shape {
+  readonly tokens: number;
+  readonly slots: number;
+}
+
 /** Which kernels a call is, with the addresses that each is given: their order is that of the comments in assembly/. */
 export class PhaseBook {
   private readonly sizes: SparseSizes;
@@ -28,6 +33,22 @@ export class PhaseBook {
     const region = this.layout.regions.get(name);
     if (!region) throw new RangeError(`the kernels' memory has no ${name}`);
     return region;
+  }
+
+  /** Chooses (`gate`) or is told (`replay`) the heads of a list. `gains` names what ranks are weighed with. */
+  choose(kernel: 'gate' | 'replay', list: string, gains: string, of: Shape): Phase {
+    const { n_ov_heads, n_qk_heads, signed } = this.sizes.config;
+    return {
+      kernel,
+      items: of.tokens,
+      turn: TOKENS_PER_TURN,
+      integers: [
+        ...[of.tokens, n_ov_heads, n_ov_heads / n_qk_heads, of.slots, signed ? 1 : 0],
+        ...['reads', 'b_V', gains, `${list}.indices`, `${list}.z`].map((name) =>
+          this.address(name),
+        ),
+      ],
+    };
   }
 
   /** Error of a list's tokens: of the active ones against y, of AuxK's against what the active ones left. */

@@ -1,6 +1,8 @@
 /** What crosses between the caller's thread and the kernels' threads. */
 
 export const KERNEL_NAMES = [
+  'gate',
+  'replay',
   'decode',
   'columnSums',
   'group',

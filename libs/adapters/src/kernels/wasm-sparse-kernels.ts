@@ -8,6 +8,8 @@ import {
 import type {
   RowGradients,
   SparseBatch,
+  SparseChoice,
+  SparseGate,
   SparseKernels,
   SparsePairs,
   SparseSizes,
@@ -63,6 +65,7 @@ export class WasmSparseKernels implements SparseKernels {
     this.state = Object.fromEntries(entries);
     const { n_ov_heads } = sizes.config;
     this.decoderNorms = tensor('f32', [n_ov_heads], this.view('decoder_norms', 'f32'));
+    this.view('gains', 'f32').fill(1);
   }
 
   static async open(options: OpenOptions): Promise<WasmSparseKernels> {
@@ -75,6 +78,36 @@ export class WasmSparseKernels implements SparseKernels {
 
   cotangent(batch: number, pos: number): Tensor<'f32'> {
     return this.perGroup('cotangent', batch, pos);
+  }
+
+  reads(batch: number, pos: number): Tensor<'f32'> {
+    const { n_qk_heads, n_ov_heads } = this.sizes.config;
+    const shape = [n_qk_heads, batch * pos, n_ov_heads / n_qk_heads];
+    return tensor('f32', shape, this.view('reads', 'f32', batch * pos * n_ov_heads));
+  }
+
+  async gate({ batch, pos, winners, auxiliary }: SparseGate): Promise<SparseChoice> {
+    const tokens = batch * pos;
+    const gains = this.sizes.config.decoderNormInGate ? 'decoder_norms' : 'gains';
+    const given = typeof winners !== 'number';
+    const slots = given ? (winners.shape[1] ?? 0) : winners;
+    if (given) this.copyIndices('active', winners.data);
+    const auxSlots = auxiliary?.topK ?? 0;
+    if (auxiliary) this.weighDead(gains, auxiliary.dead);
+    const list = (name: string, each: number) => this.room(name, tokens * each);
+    await this.run([
+      this.book.choose(given ? 'replay' : 'gate', list('active', slots), gains, { tokens, slots }),
+      ...(auxSlots > 0
+        ? [
+            this.book.choose('gate', list('auxiliary', auxSlots), 'dead_gains', {
+              ...{ tokens, slots: auxSlots },
+            }),
+          ]
+        : []),
+    ]);
+    const active = this.copyPairsOut('active', tokens, slots);
+    if (auxSlots === 0) return { active };
+    return { active, auxiliary: this.copyPairsOut('auxiliary', tokens, auxSlots) };
   }
 
   async measureNorms(): Promise<void> {
@@ -205,6 +238,34 @@ export class WasmSparseKernels implements SparseKernels {
     this.copyPairs('active', active, tokens, n_ov_heads);
     if (auxiliary) this.copyPairs('auxiliary', auxiliary.pairs, tokens, n_ov_heads);
     return tokens;
+  }
+
+  /** The list's name, if it has room for that many places. */
+  private room(list: string, places: number): string {
+    this.view(`${list}.indices`, 'i32', places);
+    return list;
+  }
+
+  private copyPairsOut(list: string, tokens: number, slots: number): SparsePairs {
+    const shape = [tokens, slots];
+    return {
+      indices: tensor('i32', shape, this.view(`${list}.indices`, 'i32', tokens * slots).slice()),
+      values: tensor('f32', shape, this.view(`${list}.z`, 'f32', tokens * slots).slice()),
+    };
+  }
+
+  private copyIndices(list: string, indices: Int32Array): void {
+    const { n_ov_heads } = this.sizes.config;
+    for (const head of indices) {
+      assert(head >= -1 && head < n_ov_heads, () => `there is no head ${head}`);
+    }
+    this.view(`${list}.indices`, 'i32', indices.length).set(indices);
+  }
+
+  /** Ranks of living heads become 0, which never wins. */
+  private weighDead(gains: string, dead: Float32Array): void {
+    const weights = this.view(gains, 'f32');
+    this.view('dead_gains', 'f32').set(weights.map((gain, i) => gain * (dead[i] ?? 0)));
   }
 
   private copyPairs(list: string, pairs: SparsePairs, tokens: number, heads: number): void {

@@ -301,23 +301,26 @@ test('a step that waits reads what onStep wrote into shared memory after the ste
   };
   const x = shared(0, 0);
   const y = shared(0, 0);
+  const z = shared(0, 0);
   const steps = [
     { program: add, feeds: { x: vector(1, 2) }, keep: ['y'] },
     { program: add, feeds: { x }, keep: [], into: { y }, waits: true },
+    { program: add, feeds: { x: y }, keep: [], into: { y: z }, waits: true }, // the one before keeps nothing
   ];
 
   await engine.run(
     { steps },
     {
       onStep: async (step, outputs) => {
-        if (step !== 0) return assert.deepEqual(outputs, {}, 'what is written in place stays');
         await new Promise((resolve) => setImmediate(resolve));
-        x.data.set(values(outputs).map((value) => value * 10));
+        if (step === 0) x.data.set(values(outputs).map((value) => value * 10));
+        else assert.deepEqual(outputs, {}, 'what is written in place stays');
+        if (step === 1) y.data.set(y.data.map((value) => value * 10));
       },
     },
   );
 
-  assert.deepEqual(Array.from(y.data), [21, 31]);
+  assert.deepEqual(Array.from(z.data), [211, 311]);
   const unshared = { program: add, feeds: { x }, keep: [], into: { y: vector(0, 0) } };
   assert.throws(() => packPlan({ steps: [unshared] }), /not shared/);
 });

@@ -183,7 +183,7 @@ export class OrtEngine implements Engine {
         return;
       }
       case 'step':
-        this.deliver(message.step, message.outputs);
+        this.deliver(message.step, message.outputs, message.counted);
         return;
       case 'done':
         this.used = message.usage;
@@ -199,7 +199,7 @@ export class OrtEngine implements Engine {
   }
 
   /** Hands one step to the caller, in order; what the caller throws cancels the plan. */
-  private deliver(step: number, outputs: Outputs): void {
+  private deliver(step: number, outputs: Outputs, counted: boolean): void {
     const pending = this.running;
     assert(pending?.options.onStep, 'a step without a plan that streams');
     const { onStep } = pending.options;
@@ -210,7 +210,6 @@ export class OrtEngine implements Engine {
         pending.failure = thrown;
         this.cancel(pending);
       }
-      const counted = Object.keys(outputs).length > 0;
       if (counted && this.running === pending) this.post({ type: 'acknowledge' });
     });
   }

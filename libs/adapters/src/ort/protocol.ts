@@ -62,6 +62,12 @@ export type FromWorker =
       readonly version: string;
     }
   | { readonly type: 'unserved'; readonly refused: readonly Refusal[] }
-  | { readonly type: 'step'; readonly step: number; readonly outputs: WireOutputs }
+  | {
+      readonly type: 'step';
+      readonly step: number;
+      readonly outputs: WireOutputs;
+      /** The worker counts this step until it is acknowledged. */
+      readonly counted: boolean;
+    }
   | { readonly type: 'done'; readonly outputs: readonly WireOutputs[]; readonly usage: EngineUsage }
   | { readonly type: 'failed'; readonly error: WireError; readonly usage: EngineUsage };

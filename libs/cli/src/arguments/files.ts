@@ -16,7 +16,7 @@ import type { Invocation } from '../invocation.ts';
 const INPUT_BYTES_MAX = 2 * 2 ** 30;
 
 /** The bytes of a file, or of standard input for `-`. Errors: `not_found`, `resource_exhausted`, naming the option. */
-async function readInput(
+export async function readInput(
   invocation: Invocation,
   path: string,
   option: string,

@@ -49,7 +49,17 @@ export function collect<T>(parse: (text: string) => T) {
   return (text: string, previous: readonly T[] = []): T[] => [...previous, parse(text)];
 }
 
+/** The largest uint32. On the wire a larger one would lose its upper bits: 4294967299 steps were 3. */
+const COUNT_MAX = 4_294_967_295;
+
 export function parseCount(text: string): number {
+  const count = parseLong(text);
+  if (count > COUNT_MAX) throw new InvalidArgumentError(`${text} is more than ${COUNT_MAX}.`);
+  return count;
+}
+
+/** For the contract's uint64: seeds, tokens of a corpus. */
+export function parseLong(text: string): number {
   if (!/^\d{1,12}$/.test(text)) throw new InvalidArgumentError(`'${text}' is no count.`);
   return Number(text);
 }
@@ -57,6 +67,13 @@ export function parseCount(text: string): number {
 /** How many or how large, where none is no answer: on the wire 0 says "not given". */
 export function parseSize(text: string): number {
   const size = parseCount(text);
+  if (size === 0) throw new InvalidArgumentError('it is at least 1.');
+  return size;
+}
+
+/** The same for the contract's uint64. */
+export function parseLongSize(text: string): number {
+  const size = parseLong(text);
   if (size === 0) throw new InvalidArgumentError('it is at least 1.');
   return size;
 }

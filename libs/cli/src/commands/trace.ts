@@ -1,7 +1,7 @@
 import type { Json } from '@heddle/core';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { OutputFile } from '../arguments/files.ts';
-import { parseCount, parseNumber, parseTargets } from '../arguments/lists.ts';
+import { parseCount, parseLong, parseNumber, parseTargets } from '../arguments/lists.ts';
 import { modelReference } from '../arguments/model.ts';
 import {
   addPromptOptions,
@@ -36,7 +36,7 @@ export function addTrace(program: Command, invocation: Invocation): void {
   addPromptOptions(command, { input: false })
     .addOption(new Option('--dataset <name>', 'generated prompts instead').choices(['ioi']))
     .option('--n <count>', 'how many of them', parseCount)
-    .option('--seed <n>', 'of the dataset', parseCount, 0)
+    .option('--seed <n>', 'of the dataset', parseLong, 0)
     .option(
       '--target <tokens>',
       'what to explain: T or T,T; a token is a string or id:N',

@@ -77,6 +77,21 @@ test('paragraphs are documents: blank lines part them, line ends become one kind
   );
 });
 
+test('short paragraphs of a long text are joined, to the same documents from wherever one of them begins', async () => {
+  const paragraphs = Array.from({ length: 5000 }, (_, i) => `${i} ${'word '.repeat(20)}end`);
+  const file = fileOf('a.txt', paragraphs.join('\n\n'));
+  const whole = await documentsOf(file);
+  assert.equal(texts(whole).join('\n\n'), paragraphs.join('\n\n'));
+  const bytes = file.source.bytes / 100;
+  const middle = whole.slice(0, -1).map(({ text }) => text?.length ?? 0);
+  assert.ok(middle.every((length) => length > 0.9 * bytes && length < bytes + 300));
+  for (const at of [1, 17, 60]) {
+    const begin = whole[at];
+    assert.ok(begin);
+    assert.deepEqual(texts(await documentsOf(file, begin)), texts(whole.slice(at)));
+  }
+});
+
 test('a paragraph that is too long ends at a line, a line at white space, and a word between characters', async () => {
   const line = `${'w'.repeat(99)}\n`;
   const byLine = texts(await documentsOf(fileOf('a.txt', line.repeat(200))));

@@ -4,7 +4,7 @@ import { lineDocuments } from './jsonl-documents.ts';
 import { FILE_DOCUMENTS_MAX, MARK_BYTES_MIN, MARKS_MAX } from './limits.ts';
 import { openParquet } from './parquet-documents.ts';
 import { scanLines } from './scan-lines.ts';
-import { scanParagraphs } from './text-documents.ts';
+import { scanText } from './text-documents.ts';
 import { Utf8Check } from './utf8.ts';
 
 /** Where reading a file can begin, and where its held-out part does. */
@@ -44,8 +44,8 @@ export async function indexCorpusFile(
     utf8.add(bytes, seen === size);
   };
   if (file.format === 'text') {
-    for await (const paragraphs of scanParagraphs(file, range, check)) {
-      for (const paragraph of paragraphs) marks.add(paragraph);
+    for await (const texts of scanText(file, range, check)) {
+      for (const text of texts) marks.add(text);
     }
   } else {
     for await (const lines of scanLines(file, range, { cut: false, onChunk: check })) {

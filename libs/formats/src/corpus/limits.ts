@@ -7,6 +7,12 @@ export const READ_BYTES = 1024 * 1024;
  */
 export const DOCUMENT_BYTES_MAX = 16 * 1024;
 
+/** Bytes of paragraphs that are one document of a text: some 2,000 tokens, so that windows of any usual context are full. */
+export const JOINED_BYTES_MAX = 8 * 1024;
+
+/** Documents that a text should at least have, where its paragraphs allow: the last tenth of them is held out. */
+export const TEXT_DOCUMENTS = 100;
+
 /** Bytes of one jsonl line, which must be in memory to be parsed. */
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 

@@ -3,7 +3,7 @@ import type { CorpusDocument, CorpusFile, CorpusRange } from './corpus-file.ts';
 import { lineDocuments } from './jsonl-documents.ts';
 import { openParquet, parquetDocuments } from './parquet-documents.ts';
 import { scanLines } from './scan-lines.ts';
-import { paragraphText, scanParagraphs } from './text-documents.ts';
+import { documentText, scanText } from './text-documents.ts';
 
 /**
  * *Documents of a range of a corpus file*, in order, in bounded memory. A text that is too long for one document is several with the
@@ -27,10 +27,10 @@ async function* portions(
   }
   try {
     if (file.format === 'text') {
-      for await (const paragraphs of scanParagraphs(file, range)) {
-        yield paragraphs.map((paragraph) => {
-          const { at, line } = paragraph;
-          return { at, line, text: paragraphText(paragraph) };
+      for await (const texts of scanText(file, range)) {
+        yield texts.map((text) => {
+          const { at, line } = text;
+          return { at, line, text: documentText(text) };
         });
       }
       return;

@@ -114,12 +114,17 @@ export function expansionFactor(d_model: number, n_ov_heads: number): number {
 
 /**
  * Reads `config.json` strictly: every known key must have its type, required ones must be there; unknown keys are
- * ignored, as the reference does, and listed. Errors: `invalid_argument` naming file, key and what was expected.
+ * ignored, as the reference does, and listed; so are those that it lacks and the reference's defaults stand for.
+ * Errors: `invalid_argument` naming file, key and what was expected.
  */
 export function readLorsaConfigJson(
   file: string,
   source: string,
-): { readonly config: LorsaConfigJson; readonly unknownKeys: readonly string[] } {
+): {
+  readonly config: LorsaConfigJson;
+  readonly unknownKeys: readonly string[];
+  readonly missingKeys: readonly string[];
+} {
   const refuse = (message: string, field?: string) =>
     invalidArgument(`${file}: ${message}`, {
       ...(field === undefined ? {} : { field }),
@@ -152,6 +157,7 @@ export function readLorsaConfigJson(
   return {
     config: consistent(config as unknown as LorsaConfigJson, refuse),
     unknownKeys: Object.keys(given).filter((key) => !known.has(key)),
+    missingKeys: [...known].filter((key) => !Object.hasOwn(given, key)),
   };
 }
 

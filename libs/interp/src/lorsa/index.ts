@@ -76,6 +76,7 @@ export {
 } from './metrics.ts';
 export {
   foldDecoderNorms,
+  foldLayerNormalisation,
   foldNormalisation,
   type MeanNorms,
   meanNorm,
@@ -97,11 +98,12 @@ export {
   learningRateAt,
   topKAt,
 } from './schedule.ts';
-export { type DrawnBatch, drawBatch } from './sequence-order.ts';
 export { sparseBackend, sparseSizes } from './sparse-backend.ts';
 export type {
   RowGradients,
   SparseBatch,
+  SparseChoice,
+  SparseGate,
   SparseKernels,
   SparsePairs,
   SparseSizes,
@@ -122,7 +124,6 @@ export type {
 export {
   buildTrainStep,
   encodedEvaluation,
-  encodedTrainStep,
   stepFeeds,
 } from './train-graph.ts';
 export {

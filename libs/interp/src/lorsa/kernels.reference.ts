@@ -4,7 +4,15 @@ import { CLIP_EPSILON } from './adam.ts';
 import { groupSize, type LorsaConfig } from './lorsa-config.ts';
 import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
 import { eachPair, sumOfSquares, type Weighted } from './pairs.reference.ts';
-import type { SparseBatch, SparseKernels, SparseSizes, SparseUpdate } from './sparse-kernels.ts';
+import type {
+  SparseBatch,
+  SparseChoice,
+  SparseGate,
+  SparseKernels,
+  SparsePairs,
+  SparseSizes,
+  SparseUpdate,
+} from './sparse-kernels.ts';
 import { stateFeeds } from './state-feeds.ts';
 
 const ROW_PARAMETERS: readonly LorsaParameter[] = ['W_V', 'b_V', 'W_O', 'b_D'];
@@ -37,6 +45,7 @@ export function referenceKernels(
   const decoderNorms = make([config.n_ov_heads]);
   const wide = [config.n_qk_heads, tokensMax, config.d_model];
   const memory = { mixed: make(wide), cotangent: make(wide) };
+  const reads = make([config.n_ov_heads * tokensMax]);
   const view = (of: Tensor<'f32'>, batch: number, pos: number): Tensor<'f32'> => {
     assert(batch * pos <= tokensMax, () => `${batch} · ${pos} tokens are more than ${tokensMax}`);
     const shape = [config.n_qk_heads, batch, pos, config.d_model];
@@ -56,6 +65,14 @@ export function referenceKernels(
     decoderNorms,
     mixed: (batch, pos) => view(memory.mixed, batch, pos),
     cotangent: (batch, pos) => view(memory.cotangent, batch, pos),
+    reads: (batch, pos) => {
+      const shape = [config.n_qk_heads, batch * pos, groupSize(config)];
+      return { ...reads, shape, data: reads.data.subarray(0, elementCount(shape)) };
+    },
+    gate: async (gate) => {
+      const gains = config.decoderNormInGate ? decoderNorms.data : undefined;
+      return choose(config, { reads: reads.data, b_V: state['b_V'].data, gains }, gate);
+    },
     measureNorms: async () => measureNorms(),
     backward: async (batch) => {
       const U = view(memory.cotangent, batch.batch, batch.pos).data;
@@ -87,6 +104,66 @@ interface Memory {
   readonly state: Readonly<Record<string, Tensor<'f32'>>>;
   readonly Y: Numbers;
   readonly U: Numbers;
+}
+
+interface Ranked {
+  readonly reads: Numbers;
+  readonly b_V: Numbers;
+  readonly gains: Numbers | undefined;
+}
+
+function choose(config: LorsaConfig, of: Ranked, gate: SparseGate): SparseChoice {
+  const { winners, auxiliary } = gate;
+  const tokens = gate.batch * gate.pos;
+  const group = groupSize(config);
+  const z = (t: number, head: number): number =>
+    of.reads[(Math.floor(head / group) * tokens + t) * group + (head % group)] + of.b_V[head];
+  const rank = (t: number, head: number): number => {
+    const value = config.signed ? Math.abs(z(t, head)) : z(t, head);
+    return value * (of.gains?.[head] ?? 1);
+  };
+  const heads = Array.from({ length: config.n_ov_heads }, (_, head) => head);
+  const strongest = (topK: number, among: (head: number) => boolean): SparsePairs =>
+    pairsOf(tokens, topK, (t) =>
+      heads
+        .filter((head) => among(head) && rank(t, head) > 0)
+        .sort((a, b) => rank(t, b) - rank(t, a) || a - b)
+        .slice(0, topK)
+        .map((head) => ({ head, z: z(t, head) })),
+    );
+  const told = (indices: Tensor<'i32'>): SparsePairs => {
+    const [, slots] = indices.shape;
+    return pairsOf(tokens, slots, (t) =>
+      Array.from(indices.data.subarray(t * slots, (t + 1) * slots), (head) => {
+        return { head, z: head >= 0 && rank(t, head) > 0 ? z(t, head) : 0 };
+      }),
+    );
+  };
+  const active = typeof winners === 'number' ? strongest(winners, () => true) : told(winners);
+  if (!auxiliary) return { active };
+  const { dead, topK } = auxiliary;
+  return { active, auxiliary: strongest(topK, (head) => dead[head] > 0) };
+}
+
+/** Rows of pairs as tensors; places that are left over are no pairs. z in double, so that fp64 laws hold. */
+function pairsOf(
+  tokens: number,
+  slots: number,
+  row: (token: number) => readonly { readonly head: number; readonly z: number }[],
+): SparsePairs {
+  const indices = new Int32Array(tokens * slots).fill(-1);
+  const values = new Float64Array(tokens * slots);
+  for (let t = 0; t < tokens; t++) {
+    row(t).forEach(({ head, z }, s) => {
+      indices[t * slots + s] = head;
+      values[t * slots + s] = z;
+    });
+  }
+  const shape = [tokens, slots];
+  return {
+    indices: tensor('i32', shape, indices),
+    values: { dtype: 'f64', shape, data: values } as unknown as Tensor<'f32'>,
+  };
 }
 
 /** Sums, U and the rows' gradients of a batch. */

@@ -58,6 +58,24 @@ export function foldNormalisation(
 }
 
 /**
+ * `foldNormalisation` of a layer whose gate may compare with thresholds: what is compared is z̃ ‖w_o‖, and the rows of W_O
+ * become c_out times shorter, so jumprelu's thresholds do too. (The published description leaves them; the folded layer
+ * would then be another one.) TopK only ranks, and does not see a common factor.
+ */
+export function foldLayerNormalisation(
+  config: LorsaConfig,
+  weights: LorsaWeights,
+  factors: ScaleFactors,
+): LorsaWeights<Tensor<'f64'>> {
+  const folded = foldNormalisation(weights, factors);
+  const { logThreshold } = folded;
+  if (!logThreshold || !config.decoderNormInGate) return folded;
+  const shift = Math.log(factors.output);
+  const data = logThreshold.data.map((value) => value - shift);
+  return { ...folded, logThreshold: { ...logThreshold, data } };
+}
+
+/**
  * Same layer with unit write rows: w_v, b_V · ‖w_o‖ and w_o / ‖w_o‖, so that z is in units of what is written. Holds
  * exactly only when the gate includes the decoder norm. A head that writes nothing keeps its rows.
  */

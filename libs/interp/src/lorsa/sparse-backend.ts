@@ -28,7 +28,7 @@ export function sparseSizes<P>(
 /**
  * The `sparse` backend: dense products in the engine, active (token, head) pairs in kernels, whose memory holds the state.
  *
- *   encode graph ─ winners, z, Y ─▶ kernels.backward ─ U ─▶ backward graph ─ dW_Q … ─▶ kernels.update
+ *   encode graph ─ Y, reads ─▶ kernels.gate, backward ─ U ─▶ backward graph ─ dW_Q … ─▶ kernels.update
  *        └─────────── q, k, patterns stay in the engine ───────────┘
  *
  * Nothing is changed before `update`, so that a cancelled step has not happened. A step whose loss is not finite is
@@ -68,25 +68,25 @@ async function takeStep<P>(
   { step, dead, signal }: Asked,
 ): Promise<StepReport> {
   const { config, kernels, engine } = options;
-  const { plan, batch, pos, auxiliary } = planned(step, dead);
+  const { plan, gate } = planned(step, dead);
   const coefficient = options.auxiliary?.coefficient ?? 0;
   let sums: SparseSums | undefined;
-  let winners: Tensor | undefined;
+  let winners: Tensor<'i32'> | undefined;
   let dense: Outputs = {};
   const onStep = async (index: number, outputs: Outputs): Promise<void> => {
     if (index === 1) {
       dense = outputs;
       return;
     }
-    winners = outputs['indices'];
-    const aux = auxiliary ? { pairs: pairsOf(outputs, 'aux_'), coefficient } : undefined;
+    const { active, auxiliary: pairs } = await kernels.gate(gate);
+    winners = active.indices;
     sums = await kernels.backward({
-      ...{ batch, pos, y: step.y, valid: step.valid, active: pairsOf(outputs, '') },
-      ...(aux ? { auxiliary: aux } : {}),
+      ...{ batch: gate.batch, pos: gate.pos, y: step.y, valid: step.valid, active },
+      ...(pairs ? { auxiliary: { pairs, coefficient } } : {}),
     });
   };
   await engine.run(plan, { onStep, ...(signal ? { signal } : {}) });
-  assert(sums, 'the engine handed no winners over');
+  assert(sums, 'the engine ran no first step');
   const loss = sums.loss + sums.auxiliaryLoss;
   const finite = Number.isFinite(loss);
   const updated = finite && (await kernels.update(updateOf(step.numbers, config, dense)));
@@ -94,14 +94,7 @@ async function takeStep<P>(
     ...reportOf(sums),
     loss,
     gradientNorm: updated ? updated.gradientNorm : Number.NaN,
-    ...(options.reportsWinners && winners ? { winners: winners as Tensor<'i32'> } : {}),
-  };
-}
-
-function pairsOf(outputs: Outputs, prefix: string) {
-  return {
-    indices: outputs[`${prefix}indices`] as Tensor<'i32'>,
-    values: outputs[`${prefix}values`] as Tensor<'f32'>,
+    ...(options.reportsWinners && winners ? { winners } : {}),
   };
 }
 

@@ -16,13 +16,29 @@ export interface SparseSizes {
 
 /**
  * The active (token, head) pairs of a step, the same number of slots for each token. A slot with z = 0 is no pair (its
- * index is not read). A token names a head once at most.
+ * index is not read; the gate leaves -1). A token names a head once at most.
  *
  *   indices  i32 `[token, feature]`     values  f32 `[token, feature]`: z
  */
 export interface SparsePairs {
   readonly indices: Tensor<'i32'>;
   readonly values: Tensor<'f32'>;
+}
+
+/** What chooses the active heads of a batch. */
+export interface SparseGate {
+  readonly batch: number;
+  readonly pos: number;
+  /** K: how many win at a token at most, or who does (i32 `[token, feature]`), which replays another run. */
+  readonly winners: number | Tensor<'i32'>;
+  /** AuxK: 1 for dead heads, else 0, `[ov_head]`, and how many of them a token may revive. */
+  readonly auxiliary?: { readonly dead: Float32Array; readonly topK: number } | undefined;
+}
+
+export interface SparseChoice {
+  /** Rank descending, index ascending; only positive ranks are active. */
+  readonly active: SparsePairs;
+  readonly auxiliary?: SparsePairs;
 }
 
 export interface SparseBatch {
@@ -75,8 +91,10 @@ export type RowGradients = Readonly<Record<string, Tensor<'f32'>>>;
 
 /**
  * What the `sparse` backend computes on active (token, head) pairs alone, over one shared memory in which parameters and
- * moments live. One step: `backward`, the engine's second graph on `cotangent`, `update`. One call at a time.
+ * moments live. One step: the engine's first graph into `mixed` and `reads`, `gate`, `backward`, the second graph on
+ * `cotangent`, `update`. One call at a time.
  *
+ *   z̃_ti = read_ti + b_V_i                  rank = z̃ ‖w_o‖ (size when signed; z̃ alone where the config says so)
  *   e_t = Σ_i z_ti w_o_i + b_D − y_t        de_t = 2 valid_t e_t / tokens        dz_ti = de_t·w_o_i
  *   U^h_t = Σ_{i in group h} dz_ti w_v_i    dw_o_i = Σ_t z_ti de_t               dw_v_i = Σ_t dz_ti (A^h x)_t
  *   db_V_i = Σ_t dz_ti (rows of A sum to 1) db_D = Σ_t de_t
@@ -89,16 +107,20 @@ export interface SparseKernels {
    * writing them, then `measureNorms`.
    */
   readonly state: Readonly<Record<string, Tensor<'f32'>>>;
-  /** ‖w_o‖ `[ov_head]`: a feed of the gate. `update` keeps it true. */
+  /** ‖w_o‖ `[ov_head]`: what the gate weighs with. `update` keeps it true. */
   readonly decoderNorms: Tensor<'f32'>;
   /**
    * A x of every group, `[qk_head, batch, pos, d_model]` over the shared memory: written by the first graph (or copied
    * there) before `backward`.
    */
   mixed(batch: number, pos: number): Tensor<'f32'>;
+  /** What each head reads, (A x)·w_v, `[qk_head, token, ov_head]` of the group: written by the first graph before `gate`. */
+  reads(batch: number, pos: number): Tensor<'f32'>;
   /** U in the same layout: what `backward` leaves for the second graph. */
   cotangent(batch: number, pos: number): Tensor<'f32'>;
   measureNorms(): Promise<void>;
+  /** The winners of every token and their z. A NaN among a token's ranks becomes its first z. */
+  gate(gate: SparseGate): Promise<SparseChoice>;
   /** Error, dz and U of a batch. Asserts what `SparseSizes` promised. */
   backward(batch: SparseBatch): Promise<SparseSums>;
   /** The rows' gradients of the last `backward`, as copies: for tests and comparisons. Needs `keepsGradients`. */

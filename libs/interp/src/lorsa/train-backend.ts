@@ -26,7 +26,7 @@ export interface StepReport {
   readonly gradientNorm: number;
   /** Valid tokens on which each head was active, `[ov_head]`. */
   readonly fired: Float32Array;
-  /** i32 `[token, feature]`, active or not; only when the options ask for them. */
+  /** i32 `[token, feature]`, rank descending; of `sparse` the active ones, then -1. Only when the options ask for them. */
   readonly winners?: Tensor<'i32'> | undefined;
 }
 

@@ -151,9 +151,7 @@ function buildEvaluation(config: LorsaConfig): Graph {
   return g.build();
 }
 
-/** The two graphs as ONNX bytes, which an engine takes. */
-export const encodedTrainStep = (config: LorsaConfig): Uint8Array =>
-  encodeModel(buildTrainStep(config));
+/** The evaluation as ONNX bytes, which an engine takes. */
 export const encodedEvaluation = (config: LorsaConfig): Uint8Array =>
   encodeModel(buildEvaluation(config));
 

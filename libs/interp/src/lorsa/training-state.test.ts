@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperationError, Rng } from '@heddle/core';
-import { drawBatch } from './sequence-order.ts';
 import { randomLorsa, tinyLorsaConfig } from './tiny-lorsa.ts';
 import {
   decodeTrainingState,
@@ -47,18 +46,4 @@ test('a damaged, foreign or incomplete checkpoint is data loss, never another tr
       (error) => error instanceof OperationError && error.code === 'data_loss',
     );
   }
-});
-
-test('an epoch shows every sequence once, the next in another order, and resuming changes nothing', () => {
-  const start = { cursor: 0, epochRng: new Rng(9).snapshot() };
-  let place: Parameters<typeof drawBatch>[2] = start;
-  const seen: number[] = [];
-  for (let step = 0; step < 10; step++) {
-    const drawn = drawBatch(7, 3, JSON.parse(JSON.stringify(place)));
-    seen.push(...drawn.indices);
-    place = drawn;
-  }
-  const epochs = [0, 1, 2, 3].map((e) => seen.slice(7 * e, 7 * e + 7));
-  for (const epoch of epochs) assert.deepEqual([...epoch].sort(), [0, 1, 2, 3, 4, 5, 6]);
-  assert.notDeepEqual(epochs[0], epochs[1]);
 });

@@ -56,7 +56,8 @@ export function saeForward(config: SaeConfig, weights: SaeWeights, y: Real): Sae
   };
 }
 
-function winners(pre: Float64Array, norms: Float64Array, topK: number): readonly number[] {
+/** The features whose a ‖w_dec‖ are the K largest positive ones, strongest first. */
+export function winners(pre: Float64Array, norms: Float64Array, topK: number): readonly number[] {
   const rank = (i: number) => pre[i] * norms[i];
   return Array.from(pre.keys())
     .filter((i) => rank(i) > 0)

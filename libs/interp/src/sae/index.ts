@@ -1,5 +1,6 @@
+export { SAE_AUX } from './auxiliary-graph.ts';
 export { type SaeForward, saeForward } from './forward.reference.ts';
-export { type SaeGradients, saeGradients } from './gradients.reference.ts';
+export { type SaeAuxiliary, type SaeGradients, saeGradients } from './gradients.reference.ts';
 export { initialiseSae } from './initialise.ts';
 export {
   checkSaeConfig,
@@ -33,6 +34,7 @@ export {
   encodeSaeState,
   initialSaeState,
   type SaeManifest,
+  type SaePilot,
   type SaeTrainingState,
   saeWeightsOf,
 } from './training-state.ts';

@@ -4,13 +4,15 @@ import { SAE_PARAMETERS, type SaeConfig, type SaeParameter, saeShape } from './s
 export type SaeParameterValues = Readonly<Record<SaeParameter, Value>>;
 
 export interface SaeValues {
+  /** a, and what competes: ReLU(a ‖w_dec‖); `[token, feature]`. */
+  readonly pre: Value;
+  readonly rank: Value;
   /** 1 where a feature won and is active, `[token, feature]`; no gradient passes through it. */
   readonly active: Value;
   /** f, `[token, feature]`. */
   readonly featureActs: Value;
-  /** The winners' indices and what they write, strongest first, `[token, feature]` with feature = K. */
+  /** The winners' indices, strongest first, `[token, feature]` with feature = K. */
   readonly winners: Value;
-  readonly ranks: Value;
   /** ŷ, `[token, d_model]`. */
   readonly reconstruction: Value;
 }
@@ -42,12 +44,13 @@ export function saeGraph(
   return g.scope('sae', () => {
     const pre = saePreActivations(g, parameters, y);
     const norms = g.reduceL2(parameters.W_dec, { axes: [1], keepDims: false });
-    const { values, indices } = g.topK(g.relu(g.mul(pre, norms)), topK);
+    const rank = g.relu(g.mul(pre, norms));
+    const { values, indices } = g.topK(rank, topK);
     const ones = g.cast(g.greater(values, 0), 'f32');
     const active = g.scatterElements(g.constantOfShape(pre.shape, 0), indices, ones, { axis: 1 });
     const featureActs = g.mul(pre, active);
     const reconstruction = g.add(g.gemm(featureActs, parameters.W_dec), parameters.b_dec);
-    return { active, featureActs, winners: indices, ranks: values, reconstruction };
+    return { pre, rank, active, featureActs, winners: indices, reconstruction };
   });
 }
 

@@ -5,10 +5,18 @@ import { interpret } from '@heddle/onnx';
 import { type Tensor, tensor, zeros } from '@heddle/tensor';
 import { ADAM_DEFAULTS } from '../lorsa/adam.ts';
 import { stepFeeds } from '../lorsa/train-graph.ts';
-import { saeForward } from './forward.reference.ts';
+import { SAE_AUX } from './auxiliary-graph.ts';
+import { saeForward, winners } from './forward.reference.ts';
 import { saeGradients } from './gradients.reference.ts';
 import { initialiseSae } from './initialise.ts';
-import { mapSae, SAE_PARAMETERS, type SaeConfig, type SaeWeights, saeShape } from './sae-config.ts';
+import {
+  mapSae,
+  SAE_PARAMETERS,
+  type SaeConfig,
+  type SaeWeights,
+  saeDecoderNorms,
+  saeShape,
+} from './sae-config.ts';
 import { foldSae } from './sae-files.ts';
 import { buildSaeActivations } from './sae-graph.ts';
 import { buildSaeLoss, buildSaeStep, SAE_STATE, saeStateShape } from './train-graph.ts';
@@ -61,9 +69,70 @@ test('gradients by hand are central differences of the loss', () => {
   }
 });
 
-test('loss, sums, firing and every gradient of the graph are the twin’s', () => {
+const AUXILIARY = {
+  coefficient: 0.3,
+  topK: 3,
+  dead: Array.from({ length: CONFIG.d_sae }, (_, i) => i % 2 === 0),
+};
+
+test('with AuxK too, what the dead features rebuild being held fixed', () => {
+  const given = { ...makeCase(), auxiliary: AUXILIARY };
+  const { gradients, loss, auxiliaryLoss } = saeGradients(CONFIG, given.weights, given);
+  assert.ok(auxiliaryLoss > 0 && loss > auxiliaryLoss);
+  const still = saeForward(CONFIG, given.weights, given.y).reconstruction.data;
+  // Its own part alone: the dead features as an autoencoder without bias whose target is the fixed error.
+  const own = (weights: SaeWeights) => {
+    const norms = saeDecoderNorms(weights);
+    const { preActivations } = saeForward(CONFIG, weights, given.y);
+    let sum = 0;
+    for (let t = 0; t < TOKENS; t++) {
+      const pre = preActivations.data.subarray(t * CONFIG.d_sae, (t + 1) * CONFIG.d_sae);
+      const dead = norms.map((norm, i) => (AUXILIARY.dead[i] ? norm : 0));
+      for (let d = 0; d < CONFIG.d_model; d++) {
+        const at = t * CONFIG.d_model + d;
+        let rest = still[at] - given.y.data[at];
+        for (const i of winners(pre, dead, AUXILIARY.topK)) {
+          rest += pre[i] * weights.W_dec.data[i * CONFIG.d_model + d];
+        }
+        sum += AUXILIARY.coefficient * given.weight[t] * rest * rest;
+      }
+    }
+    return sum;
+  };
+  near([own(given.weights)], [auxiliaryLoss], 1e-12);
+  const main = saeGradients(CONFIG, given.weights, makeCase()).gradients;
+  const h = 1e-6;
+  for (const name of SAE_PARAMETERS) {
+    const slopes = given.weights[name].data.map((_, at) => {
+      const moved = (by: number) =>
+        mapSae(given.weights, (t, other) => {
+          if (other !== name) return t;
+          return { ...t, data: t.data.map((v, index) => (index === at ? v + by : v)) };
+        });
+      return main[name].data[at] + (own(moved(h)) - own(moved(-h))) / (2 * h);
+    });
+    near(gradients[name].data, slopes, 1e-6, name);
+  }
+});
+
+for (const isAuxiliary of [false, true]) {
+  const name = isAuxiliary ? 'with AuxK' : 'without AuxK';
+  test(`${name}: loss, sums, firing and every gradient of the graph are the twin’s`, () => {
+    agreesWithTwin(isAuxiliary);
+  });
+}
+
+function agreesWithTwin(isAuxiliary: boolean): void {
   const { weights, y, valid, weight } = makeCase();
-  const twin = saeGradients(CONFIG, weights, { y, weight });
+  const auxiliary = isAuxiliary ? { auxiliary: AUXILIARY } : {};
+  const twin = saeGradients(CONFIG, weights, { y, weight, ...auxiliary });
+  const silent = Float64Array.from(AUXILIARY.dead, (dead) => (dead ? 100 : 99));
+  const auxiliaryFeeds = {
+    [SAE_AUX.silent]: tensor('f64', [CONFIG.d_sae], silent),
+    [SAE_AUX.deadTokens]: tensor('f64', [], Float64Array.of(100)),
+    [SAE_AUX.coefficient]: tensor('f64', [], Float64Array.of(AUXILIARY.coefficient)),
+    [SAE_AUX.topK]: tensor('i64', [1], BigInt64Array.of(BigInt(AUXILIARY.topK))),
+  };
   const moments = Object.fromEntries(
     SAE_STATE.filter((feed) => feed.includes('.')).map((feed) => [
       feed,
@@ -71,8 +140,9 @@ test('loss, sums, firing and every gradient of the graph are the twin’s', () =
     ]),
   );
   const numbers = { topK: CONFIG.topK, rate: 0.01, step: 1, clipNorm: 1e30, adam: ADAM_DEFAULTS };
-  const out = interpret(buildSaeStep(CONFIG, { withGradients: true }), {
+  const out = interpret(buildSaeStep(CONFIG, { withGradients: true, auxiliary: isAuxiliary }), {
     ...stepFeeds(numbers),
+    ...(isAuxiliary ? auxiliaryFeeds : {}),
     ...weights,
     ...moments,
     y: { ...y, shape: [3, 3, CONFIG.d_model] },
@@ -99,7 +169,11 @@ test('loss, sums, firing and every gradient of the graph are the twin’s', () =
     return rows.reduce((sum, t) => sum + y.data[t * CONFIG.d_model + d], 0);
   });
   near(data('total'), total, 1e-12, 'total');
-});
+  if (!isAuxiliary) return;
+  near(data(SAE_AUX.loss), [twin.auxiliaryLoss], 1e-12);
+  const next = fired.map((count, i) => (count > 0 ? 0 : silent[i] + 6));
+  near(data(`next.${SAE_AUX.silent}`), next, 0, 'silence');
+}
 
 test('the engine’s activations are the twin’s: the same winners, strongest first', () => {
   const { weights, y } = makeCase(11);

@@ -10,7 +10,11 @@ import { decodeSaeState, encodeSaeState, initialSaeState, saeWeightsOf } from '.
 
 const config = { d_model: 4, d_sae: 6, topK: 2 };
 const start = initialiseSae(config, zeros('f64', [4]), new Rng(2));
-const manifest = { request: 'sha256:1', engine: 'an engine', threads: 1 };
+const pilots = [
+  { rate: 0.1, fvu: null },
+  { rate: 0.01, fvu: 0.25 },
+];
+const manifest = { request: 'sha256:1', engine: 'an engine', threads: 1, pilots };
 
 test('a training state comes back from its blob to the bit', () => {
   const fresh = initialSaeState(config, start, new Rng(3).snapshot());

@@ -1,5 +1,6 @@
-import { encodeModel, type Graph, GraphBuilder, gradients, type Value } from '@heddle/onnx';
-import { type AdamInputs, adamGraph, adamInputs } from '../lorsa/adam.ts';
+import { encodeModel, type Graph, GraphBuilder, type Value, vjp } from '@heddle/onnx';
+import { type AdamInputs, adamGraph, adamInputs, CLIP_EPSILON } from '../lorsa/adam.ts';
+import { saeAuxiliaryGraph } from './auxiliary-graph.ts';
 import {
   SAE_PARAMETERS,
   type SaeConfig,
@@ -21,8 +22,12 @@ export const SAE_STATE: readonly string[] = SAE_PARAMETERS.flatMap((name) =>
 export const saeStateShape = (config: SaeConfig, feed: string): readonly number[] =>
   saeShape(config, feed.slice(feed.indexOf('.') + 1) as keyof SaeWeights);
 
-/** Keeps clip / norm finite for a zero gradient, as PyTorch's clip_grad_norm_. */
-const CLIP_EPSILON = 1e-6;
+export interface SaeStepOptions {
+  /** Also outputs `gradient.NAME` of every parameter, before clipping: for tests and comparisons. */
+  readonly withGradients?: boolean;
+  /** With AuxK: more feeds and outputs, see `saeAuxiliaryGraph`. */
+  readonly auxiliary?: boolean;
+}
 
 /**
  * One training step: forward, loss, gradients by autodiff, global-norm clipping, Adam.
@@ -32,17 +37,22 @@ const CLIP_EPSILON = 1e-6;
  *   outputs   next.* of every state feed · loss (mean squared error per valid token) · tokens, error_sum, square_sum,
  *             total `[d_model]`, active_sum · fired `[feature]`: tokens on which it was active · gradient_norm (before clipping)
  */
-export function buildSaeStep(
-  config: SaeConfig,
-  options: { readonly withGradients?: boolean } = {},
-): Graph {
+export function buildSaeStep(config: SaeConfig, options: SaeStepOptions = {}): Graph {
   const g = new GraphBuilder('sae_train_step');
   const parameters = saeParameterInputs(g, config);
-  const { loss } = buildForward(g, config, parameters);
+  const { W_dec } = parameters;
+  const forward = buildForward(g, config, parameters);
+  const aux = options.auxiliary
+    ? saeAuxiliaryGraph(g, config, forward, { ...forward, W_dec })
+    : undefined;
+  g.output('loss', aux ? g.add(forward.loss, aux.loss) : forward.loss);
   const adam = adamInputs(g);
   const clip = g.input('clip_norm', 'f32', []);
+  // Cotangents by hand, so that the error which AuxK explains is a constant to autodiff.
+  const outputs = [forward.reconstruction, ...(aux ? [aux.reconstruction] : [])];
+  const cotangents = [forward.cotangent, ...(aux ? [aux.cotangent] : [])];
   const wrt = SAE_PARAMETERS.map((name) => parameters[name]);
-  const slopes = g.scope('backward', () => gradients(g, loss, wrt));
+  const slopes = g.scope('backward', () => vjp(g, outputs, cotangents, wrt));
   g.scope('adam', () => {
     const squares = slopes.map((slope) => g.reduceSumSquare(slope, { keepDims: false }));
     const norm = g.sqrt(squares.reduce((a, b) => g.add(a, b)));
@@ -72,42 +82,49 @@ function buildUpdate(
   g.output(`next.${feeds.v}`, next.v);
 }
 
-/** Forward pass, loss and the sums that `figures` reads. */
+/** What the forward pass hands on. */
+type ForwardValues = ReturnType<typeof saeGraph> &
+  Readonly<Record<'loss' | 'error' | 'weight' | 'tokens' | 'fired' | 'cotangent', Value>>;
+
+/** Forward pass, and the sums that `figures` reads as outputs. */
 function buildForward(
   g: GraphBuilder,
   config: SaeConfig,
   parameters: SaeParameterValues,
-): { readonly loss: Value; readonly reconstruction: Value } {
+): ForwardValues {
   const { d_model } = config;
   const y = g.reshape(g.input('y', 'f32', ['batch', 'pos', d_model]), [-1, d_model]);
   const valid = g.reshape(g.input('valid', 'f32', ['batch', 'pos']), [-1, 1]); // [token, 1]
   g.sizeInput('k');
-  const { active, reconstruction } = saeGraph(g, parameters, y, 'k');
+  const forward = saeGraph(g, parameters, y, 'k');
   return g.scope('loss', () => {
-    const error = g.sub(reconstruction, y);
+    const error = g.sub(forward.reconstruction, y);
     const tokens = g.reduceSum(valid, { keepDims: false });
+    const weight = g.div(valid, tokens);
     const errorSum = g.reduceSum(g.mul(g.mul(error, error), valid), { keepDims: false });
     const weighted = g.mul(y, valid);
-    const fired = g.reduceSum(g.mul(active, valid), { axes: [0], keepDims: false });
-    const loss = g.div(errorSum, tokens);
-    g.output('loss', loss);
+    const fired = g.reduceSum(g.mul(forward.active, valid), { axes: [0], keepDims: false });
     g.output('tokens', tokens);
     g.output('error_sum', errorSum);
     g.output('square_sum', g.reduceSum(g.mul(weighted, y), { keepDims: false }));
     g.output('total', g.reduceSum(weighted, { axes: [0], keepDims: false }));
     g.output('active_sum', g.reduceSum(fired, { keepDims: false }));
     g.output('fired', fired);
-    return { loss, reconstruction };
+    const loss = g.div(errorSum, tokens);
+    const cotangent = g.mul(g.mul(error, weight), 2);
+    return { ...forward, loss, error, weight, tokens, fired, cotangent };
   });
 }
 
 /** The step's forward pass alone: its feeds without the optimiser's; its sums, and reconstruction `[token, d_model]`. */
 export function buildSaeLoss(config: SaeConfig): Graph {
   const g = new GraphBuilder('sae_loss');
-  const { reconstruction } = buildForward(g, config, saeParameterInputs(g, config));
+  const { loss, reconstruction } = buildForward(g, config, saeParameterInputs(g, config));
+  g.output('loss', loss);
   g.output('reconstruction', reconstruction);
   return g.build();
 }
 
-export const encodedSaeStep = (config: SaeConfig): Uint8Array => encodeModel(buildSaeStep(config));
+export const encodedSaeStep = (config: SaeConfig, options?: SaeStepOptions): Uint8Array =>
+  encodeModel(buildSaeStep(config, options));
 export const encodedSaeLoss = (config: SaeConfig): Uint8Array => encodeModel(buildSaeLoss(config));

@@ -18,10 +18,21 @@ export interface SaeTrainingState {
   readonly silentTokens: Float64Array;
 }
 
-/** What bit-equal resuming also depends on; kept to be compared, not to be computed with. */
-export type SaeManifest = Readonly<Record<'request' | 'engine', string>> & {
+/** A short training at one learning rate, and what it left; null: it blew up. */
+export interface SaePilot {
+  readonly rate: number;
+  readonly fvu: number | null;
+}
+
+/** What bit-equal resuming also depends on. */
+export interface SaeManifest {
+  /** Digest of the request, so that a checkpoint cannot continue another training. */
+  readonly request: string;
+  readonly engine: string;
   readonly threads: number;
-};
+  /** The learning rates that were tried so far. */
+  readonly pilots: readonly SaePilot[];
+}
 
 const FORMAT = 'heddle.sae.training/1';
 

@@ -118,7 +118,7 @@ test('what cannot be cached is refused at once, with the field and what to do', 
   await refused({ corpus, hooks: ['blocks.9.hook_attn_out'] }, invalid, 'hooks[0]', /blocks\.9/);
   await refused({ corpus, hooks: [] }, invalid, 'hooks', /0 hook points/);
   await refused({ corpus, context: 65 }, invalid, 'context', /2 to 64/);
-  await refused({ corpus, tokens_max: 3 }, invalid, 'tokens_max', /less than one sequence/);
+  await refused({ corpus, tokens_max: 3 }, invalid, 'tokens_max', /at least 32/);
   await refused({ corpus, dtype: 'ELEMENT_TYPE_I64' }, invalid, 'dtype', /F32 or/);
   await refused(
     { corpus: join(folder.path, 'none.txt') },

@@ -9,6 +9,7 @@ import {
   CACHE_CONTEXT_MAX,
   CACHE_HOOKS_MAX,
   CACHE_PROMPTS_BYTES_MAX,
+  CACHE_TOKENS_MIN,
 } from '../limits.ts';
 import { refuse } from '../refuse-field.ts';
 import type { CorpusSource } from './corpora.ts';
@@ -67,8 +68,9 @@ export function checkCache(
     throw refuse('context', `${context} tokens; 2 to ${most} are a sequence`, { limit: most });
   }
   const { tokens_max } = request;
-  if (tokens_max !== 0 && tokens_max < context) {
-    throw refuse('tokens_max', `${tokens_max}: less than one sequence of ${context} tokens`);
+  const least = Math.max(context, CACHE_TOKENS_MIN);
+  if (tokens_max !== 0 && tokens_max < least) {
+    throw refuse('tokens_max', `${tokens_max}; at least ${least}, or 0 for all`, { limit: least });
   }
   return {
     hooks: checkHooks(request.hooks, config),

@@ -37,7 +37,7 @@ import type { Tensor } from '@heddle/tensor';
 import { CountingMetrics, silentLog, temporaryFolder } from '@heddle/testkit';
 import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { createService } from '../index.ts';
+import { ACTIVATION_METRICS, createService } from '../index.ts';
 
 const HOOKS = ['blocks.0.ln1.hook_normalized', 'blocks.0.hook_attn_out', 'blocks.1.attn.hook_z'];
 const BOS = 0;
@@ -251,7 +251,8 @@ test('shards hold the very bits that a run of their sequences gives, padded with
 test('sequences are the windows of each document in order; special tokens and padding count in nothing', async () => {
   const world = await open('windows');
   const texts = paragraphs(30, 3);
-  const made = await pass(world, { corpus: await file('windows.txt', texts.join('\n\n')) });
+  const lines = texts.map((text) => JSON.stringify({ text }));
+  const made = await pass(world, { corpus: await file('windows.jsonl', lines.join('\n')) });
 
   const sequences = await sequencesOf(world, made);
   const expected = texts.flatMap((text) => {
@@ -289,14 +290,14 @@ test('the last tenth is held out in shards of its own, and shares no document wi
 
 test('the same question is one pass, whoever asks and wherever the text lies; another one is another', async () => {
   const world = await open('same');
-  const corpus = await textFile('same.txt', 40);
+  const corpus = await textFile('same.txt', 12);
   const [first, second] = await Promise.all([start(world, { corpus }), start(world, { corpus })]);
   const made = await finished(world, first);
   const tokens = world.metrics.value('activation_tokens_total');
   const reused = () =>
     world.metrics.value('activation_cache_requests_total', { outcome: 'reused' });
   const before = reused();
-  const copy = await textFile('elsewhere/copy.txt', 40);
+  const copy = await textFile('elsewhere/copy.txt', 12);
   const same = { corpus: copy, model: join(folder.path, 'model'), hooks: [...HOOKS].reverse() };
 
   assert.equal(second, first);
@@ -305,6 +306,9 @@ test('the same question is one pass, whoever asks and wherever the text lies; an
   assert.equal(reused() - before, 2);
   assert.equal(world.metrics.value('activation_tokens_total'), tokens, 'nothing ran again');
   assert.equal(world.metrics.value('activation_cached_tokens_total'), tokens);
+  const recorded = await world.metrics.text();
+  const mine = ACTIVATION_METRICS.filter(({ name }) => name.startsWith('activation_cache'));
+  assert.ok(mine.every(({ name }) => recorded.includes(name)));
 
   const others = [
     { corpus, context: 15 },
@@ -312,7 +316,7 @@ test('the same question is one pass, whoever asks and wherever the text lies; an
     { corpus, dtype: 'ELEMENT_TYPE_F16' as const },
     { corpus, hooks: HOOKS.slice(1) },
     { corpus, options: { bos: false, no_special: true } },
-    { corpus: await textFile('other.txt', 40, 9) },
+    { corpus: await textFile('other.txt', 12, 9) },
   ];
   const ids = new Set([first]);
   for (const other of others) ids.add((await pass(world, other)).id);
@@ -339,17 +343,17 @@ test('half precision is the full one rounded, in half the bytes', async () => {
 
 test('tokens_max takes its share of every part of the corpus, and never more', async () => {
   const world = await open('spread');
-  const texts = Array.from({ length: 400 }, (_, i) => `${i} `.padEnd(80, 'abc '));
-  const corpus = await file('spread.txt', texts.join('\n\n'));
-  const made = await pass(world, { corpus, tokens_max: 3000 });
+  const texts = Array.from({ length: 400 }, (_, i) => `${i} `.padEnd(80, 'abc ').trim());
+  const lines = texts.map((text) => JSON.stringify({ text }));
+  const corpus = await file('spread.jsonl', lines.join('\n'));
+  const made = await pass(world, { corpus, tokens_max: 2000 });
   const { train, held_out } = made.manifest;
 
-  assert.ok(train.tokens + held_out.tokens <= 3000);
-  assert.ok(train.tokens + held_out.tokens >= 2900, `${train.tokens} + ${held_out.tokens}`);
-  assert.ok(Math.abs(held_out.tokens - 300) <= 30, `${held_out.tokens} held out`);
+  assert.ok(train.tokens + held_out.tokens <= 2000);
+  assert.ok(train.tokens + held_out.tokens >= 1900, `${train.tokens} + ${held_out.tokens}`);
+  assert.ok(Math.abs(held_out.tokens - 200) <= 30, `${held_out.tokens} held out`);
   const documents = new Set((await sequencesOf(world, made)).map(({ document }) => document));
-  const digestOf = (text: string) => createHash('sha256').update(text.trim()).digest('hex');
-  const order = texts.map((text) => digestOf(text).slice(0, 16));
+  const order = texts.map((text) => createHash('sha256').update(text).digest('hex').slice(0, 16));
   const tenths = new Set(
     [...documents].map((document) => Math.floor(order.indexOf(document) / 40)),
   );
@@ -357,7 +361,7 @@ test('tokens_max takes its share of every part of the corpus, and never more', a
 });
 
 test('two workers on one store share the tasks, and make what one makes', async () => {
-  const corpus = await textFile('shared.txt', 120);
+  const corpus = await textFile('shared.txt', 50);
   const alone = await pass(await open('one-worker'), { corpus });
   let release = () => {};
   const both = new Promise<void>((resolve) => {
@@ -429,7 +433,7 @@ test('shards are freed with their pass but for those that a kept job names; aske
 });
 
 test('past the budget the pass that nobody asked for longest goes first', async () => {
-  const [older, newer] = [await textFile('older.txt', 40, 5), await textFile('newer.txt', 40, 6)];
+  const [older, newer] = [await textFile('older.txt', 20, 5), await textFile('newer.txt', 20, 6)];
   const { manifest } = await pass(await open('measure'), { corpus: older });
   const world = await open('budget', { retainedBytesMax: Math.floor(1.5 * manifest.bytes) });
   const first = await pass(world, { corpus: older });
@@ -479,6 +483,9 @@ test('files of one document are held out as files', async () => {
   assert.deepEqual([manifest.train.documents, manifest.held_out.documents], [11, 1]);
   const { manifest: one } = await pass(world, { prompts: [{ id: '', text: 'only one' }] });
   assert.equal(one.held_out.sequences, 0, 'what needs both sides says so itself');
+  const id = await start(world, { prompts: [{ id: '', tokens: { ids: [3] } }] });
+  const { error } = await world.jobs.wait(id, call.signal);
+  assert.match(error?.message ?? '', /no document of two tokens/);
 });
 
 test('a token that the model lacks fails the job with file and line, and the next asking is a new job', async () => {

@@ -30,10 +30,11 @@ async function request(world: TaskWorld, changes: Partial<BaselineRequest> = {})
     ...{ training: 't', checkpoint_digest: 'sha256:c', model: 'm', model_digest: 'synthetic-5' },
     ...{ hook_in: host.hookIn, hook: host.hookOut, norm_in: 4, norm_out: 1.5 },
     activations: (await activations.finished(job)).digest,
-    ...{ d_model: 16, d_sae: 48, top_k: 6, steps: 60, batch: 8, learning_rate: 5e-3 },
+    ...{ d_model: 16, d_sae: 48, top_k: 6, steps: 60, batch: 8 },
+    ...{ learning_rates: [5e-3, 2e-2], pilot_steps: 10 },
     ...{ warmup_steps: 5, decay_share: 0.2, end_share: 1 / 32, clip_norm: 0, dead_tokens: 2000 },
     k_schedule: { shape: 'constant', from: 6, to: 6, steps: 0 },
-    ...{ checkpoint_steps: 20, seed: 1 },
+    ...{ checkpoint_steps: 20, seed: 1, auxiliary: { coefficient: 0, top_k: 0 } },
     ...changes,
   };
   return asked;
@@ -99,14 +100,44 @@ test('its loss falls, and its file reconstructs held-out targets with the FVU th
 test('stopped at any step and resumed, its files are the same to the byte', async () => {
   const whole = new TaskWorld();
   const expected = await fileOf(whole, await run(whole), 'sae_weights.safetensors');
-  for (const stopAt of [1, 17, 40]) {
+  for (const stopAt of [1, 10, 17, 40]) {
     const world = new TaskWorld();
     const isThere = (at: TaskWorld) => (steps(at).at(-1)?.done ?? 0) >= stopAt;
     await assert.rejects(run(world, {}, isThere), /killed/);
-    assert.ok((world.saved?.cursor ?? -1) % 20 === 0 && (world.saved?.cursor ?? 99) <= stopAt + 8);
+    const resumedFrom = world.saved?.cursor ?? -1;
+    assert.ok(resumedFrom >= 0 && resumedFrom <= stopAt + 8 && resumedFrom > stopAt - 28);
     const file = await fileOf(world, await run(world), 'sae_weights.safetensors');
     assert.deepEqual(Buffer.from(file), Buffer.from(expected), `stopped at ${stopAt}`);
   }
+});
+
+test('AuxK moves dead features, which nothing else does, and a resumed training with it is the same to the byte', async () => {
+  const k_schedule = { shape: 'constant', from: 2, to: 2, steps: 0 } as const;
+  const short = {
+    dead_tokens: 500,
+    steps: 80,
+    d_sae: 256,
+    top_k: 2,
+    k_schedule,
+    learning_rates: [5e-3],
+  };
+  const auxiliary = { coefficient: 1 / 32, top_k: 16 };
+  const encoder = async (changes: Partial<BaselineRequest>) => {
+    const own = new TaskWorld();
+    const bytes = await fileOf(own, await run(own, changes), 'sae_weights.safetensors');
+    return readSafetensors('f', bytes).tensor('W_enc').data;
+  };
+  assert.notDeepEqual(await encoder({ ...short, auxiliary }), await encoder(short));
+  // None is dead before the threshold: until then AuxK changes nothing.
+  const early = { ...short, dead_tokens: 1e9 };
+  assert.deepEqual(await encoder({ ...early, auxiliary }), await encoder(early));
+
+  const made = await run(new TaskWorld(), { ...short, auxiliary });
+  const world = new TaskWorld();
+  const isThere = (at: TaskWorld) => (steps(at).at(-1)?.done ?? 0) >= 50;
+  await assert.rejects(run(world, { ...short, auxiliary }, isThere), /killed/);
+  const again = await run(world, { ...short, auxiliary });
+  assert.equal(again.artifacts[0]?.digest, made.artifacts[0]?.digest);
 });
 
 test('another seed is another autoencoder, and K falls when the training’s did', async () => {
@@ -127,7 +158,7 @@ test('a checkpoint continues no other baseline', async () => {
     /killed/,
   );
   await assert.rejects(
-    run(world, { learning_rate: 1e-3 }),
+    run(world, { learning_rates: [1e-3] }),
     (error: OperationError) => error.code === 'data_loss' && /another baseline/.test(error.message),
   );
 });
@@ -141,10 +172,22 @@ test('where the training’s activations are gone it says what to do', async () 
   );
 });
 
-test('a rate that blows up fails with the step', async () => {
+test('of the rates that are tried the best trains; one that blows up is passed over, and the rest is told', async () => {
+  const { summary } = await run(new TaskWorld(), { learning_rates: [1e30, 1e-6, 5e-3] });
+  assert.equal(summary['learning_rate'], 5e-3);
+  const tried = summary['rates_tried'] as { rate: number; fvu: number | null }[];
+  assert.deepEqual(
+    tried.map(({ rate }) => rate),
+    [1e30, 1e-6, 5e-3],
+  );
+  assert.equal(tried[0]?.fvu, null);
+  assert.ok((tried[2]?.fvu ?? 1) < (tried[1]?.fvu ?? 0));
+});
+
+test('where every rate blows up it says so', async () => {
   await assert.rejects(
-    run(new TaskWorld(), { learning_rate: 1e30, warmup_steps: 1 }),
+    run(new TaskWorld(), { learning_rates: [1e30, 1e31], warmup_steps: 1 }),
     (error: OperationError) =>
-      error.code === 'failed_precondition' && typeof error.details['step'] === 'number',
+      error.code === 'failed_precondition' && /every learning rate/.test(error.message),
   );
 });

@@ -1,11 +1,13 @@
 import type { JobView } from '@heddle/actor';
-import { failedPrecondition } from '@heddle/core';
+import { failedPrecondition, invalidArgument } from '@heddle/core';
 import type { KShape } from '@heddle/interp/lorsa';
+import { decodeOutcome } from '@heddle/ports';
 import { openCheckpoint } from '../checkpoint-files.ts';
 import { readHostSizes } from '../host-layer.ts';
 import { settingsFor } from '../lorsa-settings.ts';
 import type { LorsaDeps } from '../part.ts';
-import type { TrainRequest } from '../train-request.ts';
+import { trainRequestOf } from '../train-request.ts';
+import { PILOT_SHARE, PILOT_STEPS_MIN, RATE_FACTORS } from './limits.ts';
 import type { SaeSettings } from './sae-steps.ts';
 
 /** A baseline with every number filled in, as its job's journal keeps it: those of the training that it stands beside. */
@@ -26,7 +28,9 @@ export type BaselineRequest = {
   readonly top_k: number;
   readonly steps: number;
   readonly batch: number;
-  readonly learning_rate: number;
+  /** Tried in turn, each for `pilot_steps`; the best of them trains. */
+  readonly learning_rates: readonly number[];
+  readonly pilot_steps: number;
   readonly warmup_steps: number;
   readonly decay_share: number;
   readonly end_share: number;
@@ -39,6 +43,8 @@ export type BaselineRequest = {
   /** 0: no clipping. */
   readonly clip_norm: number;
   readonly dead_tokens: number;
+  /** AuxK as the training had it; coefficient 0: none. */
+  readonly auxiliary: { readonly coefficient: number; readonly top_k: number };
   readonly checkpoint_steps: number;
   readonly seed: number;
 };
@@ -58,7 +64,7 @@ export async function baselineRequest(
   signal?: AbortSignal,
 ): Promise<BaselineRequest> {
   const view = await trainingOf(deps, checkpoint);
-  const train = view.request as unknown as TrainRequest;
+  const train = trainRequestOf(view.request);
   const { layer, provenance, digest } = await openCheckpoint(
     { blobs: deps.blobs, hub: deps.hub, jobResult: (id) => resultOf(deps, id) },
     view.id,
@@ -76,6 +82,9 @@ export async function baselineRequest(
     { ...train, optimiser: { ...train.optimiser, context: config.n_ctx } },
     host,
   );
+  // The training settled it once it knew how long its sequences are.
+  const { summary } = decodeOutcome(await resultOf(deps, view.id));
+  const deadTokens = Number(summary['dead_after_tokens'] ?? settings.deadTokens);
   return {
     training: view.id,
     checkpoint_digest: digest,
@@ -91,30 +100,41 @@ export async function baselineRequest(
     top_k: config.topK,
     steps: settings.steps,
     batch: settings.batch,
-    learning_rate: settings.rate.peak,
+    learning_rates: RATE_FACTORS.map((factor) => Math.min(1, factor * settings.rate.peak)),
+    pilot_steps: Math.min(
+      settings.steps,
+      Math.max(PILOT_STEPS_MIN, Math.ceil(PILOT_SHARE * settings.steps)),
+    ),
     warmup_steps: settings.rate.warmupSteps,
     decay_share: settings.rate.decayShare,
     end_share: settings.rate.endShare,
     k_schedule: settings.topK,
     clip_norm: Number.isFinite(settings.clipNorm) ? settings.clipNorm : 0,
-    dead_tokens: settings.deadTokens,
+    dead_tokens: deadTokens,
+    auxiliary: {
+      coefficient: settings.auxiliary?.coefficient ?? 0,
+      top_k: settings.auxiliary?.topK ?? 0,
+    },
     checkpoint_steps: settings.checkpointSteps,
     seed,
   };
 }
 
+/** The settings of a training at the first rate. */
 export function saeSettings(request: BaselineRequest): SaeSettings {
+  const { coefficient, top_k: topK } = request.auxiliary;
   return {
     config: { d_model: request.d_model, d_sae: request.d_sae, topK: request.top_k },
     steps: request.steps,
     batch: request.batch,
     rate: {
-      peak: request.learning_rate,
+      peak: request.learning_rates[0] ?? 0,
       warmupSteps: request.warmup_steps,
       decayShare: request.decay_share,
       endShare: request.end_share,
     },
     topK: request.k_schedule,
+    auxiliary: coefficient > 0 ? { coefficient, topK, deadTokens: request.dead_tokens } : undefined,
     clipNorm: request.clip_norm > 0 ? request.clip_norm : Number.POSITIVE_INFINITY,
     checkpointSteps: request.checkpoint_steps,
   };
@@ -126,6 +146,7 @@ async function trainingOf({ jobs }: BaselineDeps, checkpoint: string): Promise<J
       `${what}: a baseline is trained on what the checkpoint was trained on, which only a training of this server tells. Train the layer here (heddle lorsa train), or evaluate without a baseline`,
       { field: 'baseline' },
     );
+  if (checkpoint === '') throw invalidArgument('no training named', { field: 'checkpoint' });
   if (checkpoint.includes('/') || checkpoint.endsWith('.safetensors')) {
     throw refuse(`${checkpoint} is a file`);
   }

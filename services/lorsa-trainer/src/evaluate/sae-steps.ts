@@ -1,6 +1,7 @@
 import { assert, OperationError } from '@heddle/core';
 import {
   ADAM_DEFAULTS,
+  type AuxiliarySettings,
   type KSchedule,
   type LearningRate,
   type LorsaSums,
@@ -8,11 +9,11 @@ import {
   stepFeeds,
   topKAt,
 } from '@heddle/interp/lorsa';
-import { SAE_STATE, type SaeConfig, type SaeTrainingState } from '@heddle/interp/sae';
+import { SAE_AUX, SAE_STATE, type SaeConfig, type SaeTrainingState } from '@heddle/interp/sae';
 import type { Feed, Outputs, Plan, Program, Step } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import type { DataPlace } from '../epoch-order.ts';
-import type { Sequences } from '../training-data.ts';
+import type { Sequences } from '../sequences.ts';
 
 /** A baseline with every number filled in: those of the training that it stands beside. */
 export interface SaeSettings {
@@ -23,6 +24,8 @@ export interface SaeSettings {
   readonly topK: KSchedule;
   /** Infinity: no clipping. */
   readonly clipNorm: number;
+  /** Undefined: no AuxK. */
+  readonly auxiliary: AuxiliarySettings | undefined;
   readonly checkpointSteps: number;
 }
 
@@ -54,11 +57,12 @@ export function planSaeSteps(
   state: SaeTrainingState,
   batches: readonly Sequences[],
 ): Plan {
+  const first = { ...state.tensors, ...silence(settings, state) };
+  const constants = auxiliaryFeeds(settings);
   const steps = batches.map(({ y, valid }, index): Step => {
     const step = state.step + index;
-    const carried = SAE_STATE.map((name): [string, Feed] => {
-      const before = { step: index - 1, output: `next.${name}` };
-      return [name, index === 0 ? (state.tensors[name] as Tensor) : before];
+    const carried = Object.entries(first).map(([name, value]): [string, Feed] => {
+      return [name, index === 0 ? value : { step: index - 1, output: `next.${name}` }];
     });
     const numbers = stepFeeds({
       topK: topKAt(settings.topK, step),
@@ -70,11 +74,37 @@ export function planSaeSteps(
     const isLast = index === batches.length - 1;
     return {
       program,
-      feeds: { ...Object.fromEntries(carried), ...numbers, y, valid: asFloats(valid) },
+      feeds: {
+        ...Object.fromEntries(carried),
+        ...constants,
+        ...numbers,
+        y,
+        valid: asFloats(valid),
+      },
       keep: isLast ? [...REPORTED, ...SAE_STATE.map((name) => `next.${name}`)] : REPORTED,
     };
   });
   return { steps };
+}
+
+/** Tokens since each feature fired, for AuxK; fp32 counts single tokens up to 2^24, past any threshold. */
+function silence(
+  { auxiliary, config }: SaeSettings,
+  { silentTokens }: SaeTrainingState,
+): Record<string, Tensor> {
+  if (!auxiliary) return {};
+  const silent = Float32Array.from(silentTokens, (tokens) => Math.min(2 ** 24, tokens));
+  return { [SAE_AUX.silent]: tensor('f32', [config.d_sae], silent) };
+}
+
+function auxiliaryFeeds({ auxiliary }: SaeSettings): Record<string, Tensor> {
+  if (!auxiliary) return {};
+  const scalar = (value: number) => tensor('f32', [], Float32Array.of(value));
+  return {
+    [SAE_AUX.deadTokens]: scalar(auxiliary.deadTokens),
+    [SAE_AUX.coefficient]: scalar(auxiliary.coefficient),
+    [SAE_AUX.topK]: tensor('i64', [1], BigInt64Array.of(BigInt(auxiliary.topK))),
+  };
 }
 
 const asFloats = (valid: Sequences['valid']): Tensor =>

@@ -15,10 +15,13 @@ import { N_CTX_MAX } from './limits.ts';
 export interface Decision {
   readonly what:
     | 'unknown-keys'
+    | 'missing-keys'
     | 'missing-buffers'
     | 'missing-norms'
     | 'repeated-heads'
     | 'reading'
+    | 'before-gain'
+    | 'other-host'
     | 'poor-fit';
   readonly text: string;
 }
@@ -42,11 +45,16 @@ const ROTARY = ['rotary_sin', 'rotary_cos'];
  * naming a parameter that is missing or a number of heads that cannot be repeated.
  */
 export function completed({ configText, weights }: CheckpointFiles): CompletedCheckpoint {
-  const { config, unknownKeys } = readLorsaConfigJson(LORSA_CONFIG_FILE, configText);
+  const { config, unknownKeys, missingKeys } = readLorsaConfigJson(LORSA_CONFIG_FILE, configText);
   const decisions: Decision[] = [];
   if (unknownKeys.length > 0) {
     const text = `${LORSA_CONFIG_FILE} has keys that the format does not know; they are ignored: ${unknownKeys.join(', ')}`;
     decisions.push({ what: 'unknown-keys', text });
+  }
+  if (missingKeys.length > 0) {
+    const taken = missingKeys.map((key) => `${key} ${config[key as keyof LorsaConfigJson]}`);
+    const text = `${LORSA_CONFIG_FILE} lacks keys; the format's defaults are taken: ${taken.join(', ')}`;
+    decisions.push({ what: 'missing-keys', text });
   }
   if (config.n_ctx > N_CTX_MAX) {
     throw invalidArgument(`n_ctx is ${config.n_ctx}; at most ${N_CTX_MAX} is taken`, {

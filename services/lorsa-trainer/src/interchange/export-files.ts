@@ -7,7 +7,7 @@ import {
   writeSafetensors,
 } from '@heddle/formats';
 import {
-  foldNormalisation,
+  foldLayerNormalisation,
   type LorsaLayer,
   layerToCheckpoint,
   scaleFactors,
@@ -27,7 +27,7 @@ const FORMAT_VERSION = '2.0.0';
 /**
  * A checkpoint as the files of the published format: `config.json` with every key, `sae_weights.safetensors` with every
  * tensor and buffer that the reference's strict loader demands, each as it is stored, to the byte. With `fold` the
- * normalisation goes into W_Q, W_K, W_V, W_O and b_D, `norm_activation` becomes `inference`, and what was folded in
+ * normalisation goes into W_Q, W_K, W_V, W_O, b_D and thresholds, `norm_activation` becomes `inference`, and what was folded in
  * stands in the metadata. Errors: `failed_precondition` for a signed layer, which the format cannot say, and for
  * folding a normalisation that every token has its own of; `invalid_argument` of a damaged file.
  */
@@ -59,13 +59,16 @@ export function exportFiles(files: CheckpointFiles, fold: boolean): readonly Exp
 }
 
 /** What folding changes. */
-const FOLDED = ['W_Q', 'W_K', 'W_V', 'W_O', 'b_D'];
+const FOLDED = [
+  ...['W_Q', 'W_K', 'W_V', 'W_O', 'b_D'],
+  'activation_function.log_jumprelu_threshold',
+];
 
 function foldedLayer(layer: LorsaLayer, norms: NonNullable<LorsaLayer['norms']>): LorsaLayer {
   const factors = scaleFactors(layer.config.d_model, norms);
   return {
     ...layer,
-    weights: foldNormalisation(layer.weights, factors),
+    weights: foldLayerNormalisation(layer.config, layer.weights, factors),
     normalisation: 'inference',
     norms: undefined,
   };

@@ -3,18 +3,20 @@ import type { JobRuntime } from '@heddle/actor';
 import { invalidArgument, type Json, notFound } from '@heddle/core';
 import type { CallContext, Handlers, Init } from '@heddle/ports';
 import type { ExportRequest, ExportResponse, LorsaService } from '@heddle/ports/proto/lorsa';
-import { remoteActivations } from '../activation-source.ts';
 import { type CheckpointSources, checkpointFiles } from '../checkpoint-files.ts';
+import { requireLayer } from '../host-layer.ts';
 import type { LorsaDeps, LorsaPart } from '../part.ts';
 import { checkedData } from '../train-request.ts';
+import { trainingResult } from '../training-result.ts';
+import type { NormGain } from './before-gain.ts';
 import { exportFiles } from './export-files.ts';
 import { type ImportRequest, importKind } from './import-job.ts';
 import { EXPORT_CHUNK_BYTES } from './limits.ts';
 
 /** The part that exchanges checkpoints with other tools: StartImport, Export, and `lorsa.import`. */
 export function interchangePart(deps: LorsaDeps): LorsaPart {
-  const { blobs, hub, jobs, peers, engine, versions } = deps;
-  const jobResult = async (id: string) => blobs.read((await jobs.result(id)).digest);
+  const { blobs, hub, jobs, peers, engine, versions, activations } = deps;
+  const jobResult = trainingResult({ blobs, jobs });
   const sources: CheckpointSources = { blobs, hub, jobResult };
   return {
     handlers: interchangeHandlers({ sources, jobs }),
@@ -24,16 +26,37 @@ export function interchangePart(deps: LorsaDeps): LorsaPart {
         blobs,
         engine,
         versions,
-        activations: remoteActivations(peers),
+        activations,
         host: async (model) => {
           const { model: info } = await peers.activation.DescribeModel({ model });
           if (!info) throw notFound(`no model ${model}`, { field: 'model' });
           return { d_model: info.d_model, digest: info.digest };
         },
+        gain: (model, layer) => readNormGain(deps, model, layer),
         breathe: () => nextTurn(),
       }),
     ],
   };
+}
+
+/** Gain and bias of the norm before a layer's attention. */
+async function readNormGain(
+  { hub, store, peers }: LorsaDeps,
+  model: string,
+  layer: number,
+): Promise<NormGain> {
+  const { model: info } = await peers.activation.DescribeModel({ model });
+  const folder = await hub.open(info?.path ?? model);
+  const loaded = await store.load(folder);
+  requireLayer(loaded.config, layer);
+  const reader = store.openWeights(folder, loaded);
+  try {
+    const gain = (await reader.read(`blocks.${layer}.ln1.w`)).data;
+    if (loaded.config.norm.kind !== 'layer') return { gain, bias: undefined };
+    return { gain, bias: (await reader.read(`blocks.${layer}.ln1.b`)).data };
+  } finally {
+    await reader.close();
+  }
 }
 
 export interface InterchangeHandlerDeps {

@@ -6,7 +6,7 @@ import { type Tensor, tensor } from '@heddle/tensor';
 import type { ActivationSource } from '../activation-source.ts';
 import { LayerShards } from '../layer-shards.ts';
 import type { DataRequest } from '../train-request.ts';
-import { CHECK_CONTEXT } from './limits.ts';
+import { CHECK_CONTEXT, CHECK_TOKENS_LEAST } from './limits.ts';
 
 /** One sequence of a host's layer without padding, in the host's units. */
 export interface SampleSequence {
@@ -55,7 +55,8 @@ export async function hostSample(
   const pass = await activations.start(question, signal);
   const onProgress = (progress: { done: number; total: number; unit: string }) =>
     context.progress({ ...progress, message: 'running the host on the text of the check' });
-  const { digest } = await activations.finished(pass, { signal, onProgress });
+  const { hooks } = question;
+  const { digest } = await activations.finished(pass, { signal, hooks, onProgress });
   const shards = await LayerShards.open(blobs, digest, layer);
   const sequences: SampleSequence[] = [];
   let count = 0;
@@ -70,8 +71,11 @@ export async function hostSample(
       count += sequence.valid.reduce((sum, v) => sum + v, 0);
     }
   }
-  if (count === 0) {
-    throw failedPrecondition('the text of the check has special tokens only', { field: 'data' });
+  if (count < CHECK_TOKENS_LEAST) {
+    throw failedPrecondition(
+      `the text of the check has ${count} tokens that count; at least ${CHECK_TOKENS_LEAST} are needed`,
+      { field: 'data', details: { tokens: count, limit: CHECK_TOKENS_LEAST } },
+    );
   }
   return { sequences, tokens: count, norms: meanNorms(sequences), digest };
 }
@@ -91,7 +95,8 @@ function cut(
   return { x: rows(loaded.x), y: rows(loaded.y), valid };
 }
 
-function meanNorms(sequences: readonly SampleSequence[]): MeanNorms {
+/** Mean norms of input and target over the tokens that count. */
+export function meanNorms(sequences: readonly SampleSequence[]): MeanNorms {
   const mean = (side: 'x' | 'y') => {
     let sum = 0;
     let count = 0;

@@ -5,7 +5,7 @@ import {
   type TaskContext,
   type TaskOutput,
 } from '@heddle/actor';
-import { invalidArgument, type Json } from '@heddle/core';
+import { invalidArgument, type Json, notFound, OperationError } from '@heddle/core';
 import {
   type LorsaConfigJson,
   readLorsaCheckpoint,
@@ -25,6 +25,7 @@ import {
 } from '../checkpoint-files.ts';
 import { digestOfTensors } from '../programs.ts';
 import type { DataRequest } from '../train-request.ts';
+import { afterGain, beforeGain, type NormGain, tellsApart } from './before-gain.ts';
 import {
   type CompletedCheckpoint,
   completed,
@@ -32,12 +33,15 @@ import {
   NORM_PREFIX,
 } from './complete-checkpoint.ts';
 import { type HostSample, hostSample, type SampleDeps } from './host-sample.ts';
+import { BEFORE_GAIN_SHARE, FVU_TIE } from './limits.ts';
 import {
   type Check,
   checkReadings,
   checkTokens,
   choose,
   type Fit,
+  fitting,
+  neitherFits,
   type Reading,
   showFits,
 } from './self-check.ts';
@@ -60,6 +64,8 @@ export interface ImportDeps extends SampleDeps {
   readonly sources: CheckpointSources;
   readonly engine: Engine;
   readonly host: (model: string) => Promise<ImportHost>;
+  /** Of the norm before a layer's attention. */
+  readonly gain: (model: string, layer: number) => Promise<NormGain>;
   readonly versions: Readonly<Record<string, string>>;
   readonly breathe: () => Promise<void>;
 }
@@ -82,7 +88,7 @@ async function runImport(deps: ImportDeps, task: Task, context: TaskContext): Pr
   // What the file says of itself, without what it says of the file that it was imported from: round trips do not nest.
   const { origin: _before, ...origin } = fileProvenance(files.weights);
   const model = request.model || String(origin['model'] ?? '');
-  const host = await deps.host(model);
+  const host = await hostOf(deps, request, model);
   if (host.d_model !== layer.config.d_model) {
     throw invalidArgument(
       `the checkpoint's d_model is ${layer.config.d_model}, that of ${model || 'the default model'} is ${host.d_model}: name its host with --model`,
@@ -96,9 +102,68 @@ async function runImport(deps: ImportDeps, task: Task, context: TaskContext): Pr
   const engine = provider === 'cpu' ? deps.engine : undefined;
   const on = { engine, signal: context.signal, breathe: deps.breathe };
   const declared = declaredReading(complete);
-  const check = await checkReadings(on, layer, declared, sample);
-  const fit = choose(check);
-  return kept(deps, context, { request, model, host, files, complete, origin, sample, check, fit });
+  const after = await checkReadings(on, layer, declared, sample);
+  const norm = await normBefore(deps, model, layer);
+  const before = norm && (await checkReadings(on, layer, declared, beforeGain(sample, norm)));
+  const found = { request, model, host, files, origin, sample };
+  if (norm === undefined || before === undefined || !readsBefore(before, after)) {
+    if (fitting(after).length === 0) throw neitherFits(after, before);
+    return kept(deps, context, { ...found, complete, check: after, fit: choose(after) });
+  }
+  const fit = choose(before);
+  const converted = convertedTensors(complete, afterGain({ ...layer, ...fit }, norm), after);
+  return kept(deps, context, { ...found, complete: converted, check: before, fit });
+}
+
+/** Whether the input is rather the norm before its gain: on the same tokens, clearly better. */
+function readsBefore(before: Check, after: Check): boolean {
+  const best = ({ fits }: Check) => Math.min(...fits.map(({ fvu }) => fvu));
+  return fitting(before).length > 0 && best(before) < best(after) * BEFORE_GAIN_SHARE - FVU_TIE;
+}
+
+/** Errors: `not_found`, saying so where only the file names a host, by its maker's name or path. */
+async function hostOf(
+  deps: ImportDeps,
+  request: ImportRequest,
+  model: string,
+): Promise<ImportHost> {
+  try {
+    return await deps.host(model);
+  } catch (thrown) {
+    const error = OperationError.from(thrown);
+    if (request.model !== '' || model === '' || error.code !== 'not_found') throw thrown;
+    throw notFound(`the file names its host ${model}, which is not here: name it with --model`, {
+      field: 'model',
+      cause: error,
+    });
+  }
+}
+
+/** The norm that the layer reads behind, where that is what its input hook names. */
+async function normBefore(
+  deps: ImportDeps,
+  model: string,
+  { hookIn }: LorsaLayer,
+): Promise<NormGain | undefined> {
+  const layer = /^blocks\.(\d+)\.ln1\.hook_normalized$/.exec(hookIn)?.[1];
+  if (layer === undefined) return undefined;
+  const norm = await deps.gain(model, Number(layer));
+  return tellsApart(norm) ? norm : undefined;
+}
+
+/** What reads the input in the file, replaced by what reads it after the norm's gain. */
+function convertedTensors(
+  complete: CompletedCheckpoint,
+  layer: LorsaLayer,
+  after: Check,
+): CompletedCheckpoint {
+  const { W_Q, W_K, W_V, b_Q, b_K, b_V } = layer.weights;
+  const text = `hook_point_in is the norm before its gain in the file: W_Q, W_K, W_V and their biases are converted to read after it, as the host’s own weights do (read as after it: ${showFits(after)})`;
+  return {
+    ...complete,
+    tensors: { ...complete.tensors, W_Q, W_K, W_V, b_Q, b_K, b_V },
+    decisions: [...complete.decisions, { what: 'before-gain', text }],
+  };
 }
 
 /** The layer of the completed file, read strictly, with the units left open. */
@@ -143,7 +208,11 @@ interface Found {
 async function kept(deps: ImportDeps, context: TaskContext, found: Found): Promise<TaskOutput> {
   const { request, model, host, files, complete, origin, sample, check, fit } = found;
   const config: LorsaConfigJson = { ...complete.config, norm_activation: fit.normalisation };
-  const decisions = [...complete.decisions, ...readingDecisions(check, fit)];
+  const decisions = [
+    ...complete.decisions,
+    ...hostDecisions(origin, model, host),
+    ...readingDecisions(check, fit),
+  ];
   const engine = await deps.engine.report();
   const stored = files.weights.names().map((name) => [name, files.weights.tensor(name)] as const);
   const provenance: Record<string, Json> = {
@@ -159,6 +228,8 @@ async function kept(deps: ImportDeps, context: TaskContext, found: Found): Promi
     declared: check.declared,
     fvu: fvuOf(check),
     decisions: decisions.map(({ text }) => text),
+    // What trained it, where the file knows: text that measures it must leave that out here too.
+    ...(typeof origin['activations'] === 'string' ? { activations: origin['activations'] } : {}),
     origin,
     versions: { ...deps.versions, ...engineVersions(engine) },
   };
@@ -202,6 +273,18 @@ function summaryOf({ model, complete, sample, check, fit, request }: Found, deci
     source: request.checkpoint,
     decisions: decisions.map(({ text }) => text),
   };
+}
+
+/** The file says on which weights it was made: others are no error if it fits them, and are said. */
+function hostDecisions(
+  origin: Found['origin'],
+  model: string,
+  { digest }: ImportHost,
+): readonly Decision[] {
+  const { model: theirs, model_digest: made } = origin;
+  if (typeof made !== 'string' || made === '' || made === digest) return [];
+  const text = `it was made on another host (${theirs || 'unnamed'}, ${made}) than ${model || 'the default model'} (${digest})`;
+  return [{ what: 'other-host', text }];
 }
 
 const fvuOf = ({ fits }: Check): Record<string, Json> =>

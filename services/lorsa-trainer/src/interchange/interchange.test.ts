@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { TaskContext } from '@heddle/actor';
 import { OrtEngine } from '@heddle/adapters/ort';
-import type { OperationError } from '@heddle/core';
+import { OperationError } from '@heddle/core';
 import { readSafetensors, writeLorsaCheckpoint, writeSafetensors } from '@heddle/formats';
 import {
   applyLorsa,
   type LorsaLayer,
   layerToCheckpoint,
   ownCheckpoint,
+  toF32,
 } from '@heddle/interp/lorsa';
 import { decodeOutcome, type ModelFolder } from '@heddle/ports';
 import { type Tensor, tensor, toBytes } from '@heddle/tensor';
@@ -44,6 +45,13 @@ function changed(weights: Uint8Array, changes: Readonly<Record<string, Tensor | 
   const all = { ...Object.fromEntries(file.names().map((n) => [n, file.tensor(n)])), ...changes };
   const kept = Object.entries(all).flatMap(([n, t]) => (t ? [[n, t] as const] : []));
   return writeSafetensors(Object.fromEntries(kept), { version: '1.9.1' });
+}
+
+/** The weights with a provenance of ours in their metadata. */
+function changedMetadata(weights: Uint8Array, provenance: object): Uint8Array {
+  const file = readSafetensors('x', weights);
+  const all = Object.fromEntries(file.names().map((n) => [n, file.tensor(n)]));
+  return writeSafetensors(all, { version: '2.0.0', heddle: JSON.stringify(provenance) });
 }
 
 const scalar = (value: number) => tensor('f32', [], Float32Array.of(value));
@@ -84,8 +92,15 @@ const kind = importKind({
   activations,
   versions: { heddle: 'test' },
   host: async () => ({ d_model: synthetic.host.d_model, digest: 'sha256:host' }),
+  gain: async () => norm,
   breathe: async () => undefined,
 });
+
+/** Of the norm that the synthetic host is said to have; its inputs are after it. */
+const norm = {
+  gain: Float32Array.from({ length: 16 }, (_, d) => 0.2 + d),
+  bias: Float32Array.from({ length: 16 }, (_, d) => Math.sin(d)),
+};
 
 interface Summary {
   readonly normalisation: string;
@@ -187,6 +202,69 @@ test('when neither reading fits, the import is refused with both numbers', async
   }
 });
 
+test('a layer that reads before the norm’s gain is found out, and converted to read after it', async () => {
+  const { attention, d_model, d_head } = synthetic.host;
+  // The same function of n = (x − bias) / gain: W_pre = gain · W, b_pre = b + bias · W, in the host's units.
+  const pre = (W: Tensor<'f32'>) =>
+    tensor(
+      'f32',
+      W.shape,
+      W.data.map((v, at) => v * (norm.gain[Math.floor(at / d_head) % d_model] ?? 0)),
+    );
+  const shifted = (b: Tensor<'f32'> | undefined, W: Tensor<'f32'>) => {
+    assert.ok(b);
+    const data = b.data.map((v, at) => {
+      const [head, c] = [Math.floor(at / d_head), at % d_head];
+      return norm.bias.reduce(
+        (sum, bias, d) => sum + bias * (W.data[(head * d_model + d) * d_head + c] ?? 0),
+        v,
+      );
+    });
+    return tensor('f32', b.shape, data);
+  };
+  const [W_Q, W_K, W_V] = [attention.W_Q, attention.W_K, attention.W_V].map(toF32);
+  const [b_Q, b_K, b_V] = [attention.b_Q, attention.b_K, attention.b_V].map((b) => b && toF32(b));
+  assert.ok(W_Q && W_K && W_V);
+  const reads = {
+    ...{ W_Q: pre(W_Q), W_K: pre(W_K), W_V: pre(W_V) },
+    ...{ b_Q: shifted(b_Q, W_Q), b_K: shifted(b_K, W_K), b_V: shifted(b_V, W_V) },
+  };
+  const other = {
+    ...synthetic,
+    host: { ...synthetic.host, attention: { ...attention, ...reads } },
+  };
+  // Mean norm of n over the same tokens, which a training on n would have measured.
+  const rows = PROMPTS.flatMap(({ tokens }) => {
+    const x = synthetic.values(tokens)[synthetic.host.hookIn]?.data ?? [];
+    return tokens.flatMap((id, t) => {
+      if (id === 0) return [];
+      const n = norm.gain.map((g, d) => ((x[t * d_model + d] ?? 0) - (norm.bias[d] ?? 0)) / g);
+      return [Math.hypot(...n)];
+    });
+  });
+  const input = rows.reduce((a, b) => a + b, 0) / rows.length;
+  for (const normalisation of ['inference', 'dataset-wise'] as const) {
+    const { config, weights } = filesOf(
+      exactLayer(other, normalisation, { input, output: norms.output }),
+    );
+    const summary = await imported(folderFiles(config, weights), 'before');
+
+    assert.equal(summary.normalisation, normalisation);
+    assert.ok(summary.fvu < 1e-6, `${summary.fvu}`);
+    assert.match(summary.decisions.join(), /before its gain/);
+    // What is kept reads after the gain, as everything else here does.
+    const { layer } = await openCheckpoint(sources, 'before');
+    const ids = PROMPTS[2]?.tokens ?? [];
+    const { [layer.hookIn]: x, [layer.hookOut]: y } = synthetic.values(ids);
+    assert.ok(x && y);
+    const { reconstruction } = applyLorsa(layer, { ...x, shape: [1, ...x.shape] });
+    const largest = y.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    reconstruction.data.forEach((value, at) => {
+      assert.ok(Math.abs(value - (y.data[at] ?? Number.NaN)) < 1e-3 * largest);
+    });
+  }
+});
+
 test('norms that were never measured are an error of their own, unless the folded reading fits', async () => {
   const never = [Number.NaN, 0, -1, 3e-39, 1.7e30, Number.POSITIVE_INFINITY];
   for (const value of never) {
@@ -206,6 +284,18 @@ test('norms that were never measured are an error of their own, unless the folde
     imported(folderFiles(dataset.config, gone)),
     refusal('failed_precondition', /never measured/),
   );
+});
+
+test('keys that the config lacks are taken from the format, and each is said with its value', async () => {
+  const { act_fn, eps, ...config } = dataset.config;
+  assert.ok(act_fn === 'topk' && eps);
+  folders.set('/in', folderFiles(config, dataset.weights));
+  const { decisions } = completed(await checkpointFiles(sources, '/in'));
+  assert.deepEqual(
+    decisions.map(({ what }) => what),
+    ['missing-keys'],
+  );
+  assert.match(decisions[0]?.text ?? '', /lacks .*act_fn relu.*eps 0\.000001/);
 });
 
 test('unknown keys, missing buffers and repeated heads each get their own recorded decision', async () => {
@@ -245,6 +335,37 @@ test('unknown keys, missing buffers and repeated heads each get their own record
   assert.deepEqual(repeated?.data.slice(0, size), repeated?.data.slice(size));
 });
 
+test('a host that only the file names, and another than it names, are each said', async () => {
+  const weights = changedMetadata(dataset.weights, {
+    model: '/their/gpt2',
+    model_digest: 'sha256:their',
+  });
+  const { decisions } = await imported(folderFiles(dataset.config, weights));
+  assert.match(decisions.join(), /made on another host .*their/);
+
+  const lost = new OperationError({ code: 'not_found', message: '/their/gpt2: no such folder' });
+  const elsewhere = importKind({
+    ...{ sources, blobs, engine, activations, versions: {}, breathe: async () => undefined },
+    host: async () => Promise.reject(lost),
+    gain: async () => norm,
+  });
+  folders.set('/in', folderFiles(dataset.config, weights));
+  const data = { prompts: PROMPTS, corpus: '', tokens_max: 0, activations: '' };
+  const request = { checkpoint: '/in', model: '', data };
+  await assert.rejects(
+    elsewhere.run({ job: 'j', index: 0, count: 1, request, input: null }, {} as TaskContext),
+    refusal('not_found', /names its host \/their\/gpt2.*--model/),
+  );
+});
+
+test('a text too short to tell anything is refused instead of judged by', async () => {
+  const data = { prompts: PROMPTS.slice(0, 1), corpus: '', tokens_max: 0, activations: '' };
+  await assert.rejects(
+    imported(folderFiles(dataset.config, dataset.weights), 'short', { data }),
+    refusal('failed_precondition', /has \d+ tokens that count; at least 32/),
+  );
+});
+
 test('a parameter that is missing, a wrong mask and another d_model are refused by name', async () => {
   const without = (changes: Record<string, Tensor | undefined>) =>
     imported(folderFiles(dataset.config, changed(dataset.weights, changes)));
@@ -259,6 +380,7 @@ test('a parameter that is missing, a wrong mask and another d_model are refused 
   const other = importKind({
     ...{ sources, blobs, engine, activations, versions: {}, breathe: async () => undefined },
     host: async () => ({ d_model: 99, digest: '' }),
+    gain: async () => norm,
   });
   folders.set('/in', folderFiles(dataset.config, dataset.weights));
   const request = {
@@ -316,9 +438,10 @@ test('folded, the export takes the host’s units, says inference, and still kno
   const [a, b] = [original, opened].map(
     ({ layer }) => applyLorsa(layer, batched).reconstruction.data,
   );
-  const largest = (a ?? []).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  a?.forEach((value, at) => {
-    assert.ok(Math.abs(value - (b?.[at] ?? Number.NaN)) <= 1e-5 * largest);
+  assert.ok(a && b);
+  const largest = a.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  a.forEach((value, at) => {
+    assert.ok(Math.abs(value - (b[at] ?? Number.NaN)) <= 1e-5 * largest);
   });
   const summary = await imported(files, 'folded');
   assert.deepEqual([summary.normalisation, summary.decisions], ['inference', []]);

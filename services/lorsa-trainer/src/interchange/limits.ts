@@ -10,6 +10,9 @@ export const CHECK_WORK = 5e10;
 /** … but never on fewer than this: a mean and a variance over all coordinates are known from it. */
 export const CHECK_TOKENS_MIN = 128;
 
+/** A variance over fewer tokens than this is a matter of chance: a text so short decides nothing. */
+export const CHECK_TOKENS_LEAST = 32;
+
 /**
  * FVU from which a reading does not fit its host. Predicting the mean output gives 1, a wrong scale or a wrong layer more.
  * Published layers leave 0.1 to 0.3 on their own text; the check may use other text, so that only what is as
@@ -19,6 +22,13 @@ export const FVU_FITS_BELOW = 0.9;
 
 /** Readings closer than this are the same for the purpose: the file's own word decides between them. */
 export const FVU_TIE = 0.005;
+
+/**
+ * What is left of the FVU, at most, where a file is said to read before its norm's gain. Weights are rewritten then, so
+ * that it takes more than a few percent: a layer that fits badly either way (0.280 against 0.291 was seen, of one whose
+ * norms were lost) is not told apart by them.
+ */
+export const BEFORE_GAIN_SHARE = 0.8;
 
 /**
  * How far a stored mean norm may lie from the host's on this text, as a factor, and still be a measurement: text moves a mean

@@ -114,11 +114,16 @@ async function measured({ engine, ...on }: CheckOn, layer: LorsaLayer, sample: H
  * none fits.
  */
 export function choose(check: Check): Fit {
-  const fitting = check.fits.filter(({ fvu }) => fvu < FVU_FITS_BELOW);
-  const [best] = fitting.toSorted((a, b) => a.fvu - b.fvu);
+  const those = fitting(check);
+  const [best] = those.toSorted((a, b) => a.fvu - b.fvu);
   if (best === undefined) throw neitherFits(check);
-  const own = fitting.find(({ normalisation }) => normalisation === check.declared);
+  const own = those.find(({ normalisation }) => normalisation === check.declared);
   return own !== undefined && own.fvu <= best.fvu + FVU_TIE ? own : best;
+}
+
+/** The readings under which the layer is better than nothing. */
+export function fitting({ fits }: Check): readonly Fit[] {
+  return fits.filter(({ fvu }) => fvu < FVU_FITS_BELOW);
 }
 
 /** `FVU 0.12 as dataset-wise, 84 as inference (folded)`: what a person compares. */
@@ -130,14 +135,16 @@ export function showFits({ fits, withoutNorms }: Pick<Check, 'fits' | 'withoutNo
   return `FVU ${numbers.join(', ')}${withoutNorms === undefined ? '' : `; not as dataset-wise: ${withoutNorms}`}`;
 }
 
-function neitherFits(check: Check): Error {
+/** The refusal of an import, with every number; `before`: the same with the input taken before the norm's gain. */
+export function neitherFits(check: Check, before?: Check): Error {
   const { declared, withoutNorms, fits } = check;
   const never = declared === 'dataset-wise' && withoutNorms !== undefined;
   const what = never
     ? 'the checkpoint is dataset-wise and its norms are no measurement'
     : 'the checkpoint does not reconstruct its layer of this host under any reading';
+  const also = before === undefined ? '' : `; read before the norm's gain: ${showFits(before)}`;
   return failedPrecondition(
-    `${what}: ${showFits(check)}; at most ${FVU_FITS_BELOW} is taken. Another host, another layer, or an input hook that means the norm before its gain`,
+    `${what}: ${showFits(check)}${also}; less than ${FVU_FITS_BELOW} is taken. It is of another host or layer, or damaged`,
     {
       field: 'checkpoint',
       details: {

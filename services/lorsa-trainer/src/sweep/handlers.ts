@@ -1,7 +1,6 @@
 import type { JobRuntime } from '@heddle/actor';
 import type { Handlers, Kernels } from '@heddle/ports';
 import type { LorsaService } from '@heddle/ports/proto/lorsa';
-import { remoteActivations } from '../activation-source.ts';
 import { requireBackend } from '../backends.ts';
 import { type HostSizes, readHostSizes, requireLayer } from '../host-layer.ts';
 import { settingsFor } from '../lorsa-settings.ts';
@@ -10,9 +9,8 @@ import { sweepKind } from './sweep-job.ts';
 import { checkedSweep, pointsOf } from './sweep-request.ts';
 
 /** The part that trains grids: StartSweep and `lorsa.sweep`. */
-export function sweepPart({ jobs, kernels, peers }: LorsaDeps): LorsaPart {
+export function sweepPart({ activations, jobs, kernels, peers }: LorsaDeps): LorsaPart {
   const sizes = (model: string, signal?: AbortSignal) => readHostSizes(peers, model, signal);
-  const activations = remoteActivations(peers);
   return {
     handlers: sweepHandlers({ jobs, kernels, sizes }),
     jobKinds: [sweepKind({ jobs, activations, sizes })],

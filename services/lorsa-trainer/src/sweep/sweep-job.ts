@@ -35,8 +35,8 @@ export type SweepRow = {
 };
 
 /**
- * The kind `lorsa.sweep`: one pass over the text for all layers, then a `lorsa.train` per point under keys of its own name, so that
- * a sweep that is executed twice trains once. It only waits: trainings need none of its places.
+ * The kind `lorsa.sweep`: one pass over the text for all layers, then a `lorsa.train` per point under keys of its own
+ * name, so that a sweep that is executed twice trains once. It only waits: trainings need none of its places.
  */
 export function sweepKind(deps: SweepDeps): JobKind {
   return {

@@ -4,7 +4,7 @@ import type { Init } from '@heddle/ports';
 import type { StartAnalysisRequest } from '@heddle/ports/proto/lorsa';
 import type { Command } from 'commander';
 import { checkpointReference } from '../../arguments/checkpoint.ts';
-import { parseCount, parseSize } from '../../arguments/lists.ts';
+import { parseLong, parseSize } from '../../arguments/lists.ts';
 import { modelReference } from '../../arguments/model.ts';
 import { readTrainingText } from '../../arguments/training-text.ts';
 import { followJob, runJob, started } from '../../follow-job.ts';
@@ -30,7 +30,7 @@ export function addAnalyse(lorsa: Command, invocation: Invocation): void {
     .option('--samples <n>', 'top activations kept per head (default: 8)', parseSize)
     .option('--quantile-samples <n>', 'further ones from the lower quantiles', parseSize)
     .option('--baseline', 'also score the rules of a TopK SAE of the same width')
-    .option('--seed <n>', 'which samples of the lower quantiles', parseCount, 0)
+    .option('--seed <n>', 'which samples of the lower quantiles', parseLong, 0)
     .option('--detach', 'return at once (needs `heddle up`)')
     .action((run: string, options: AnalyseOptions) => analyse(invocation, run, options));
 }

@@ -2,7 +2,7 @@ import type { Init } from '@heddle/ports';
 import type { StartEvaluateRequest } from '@heddle/ports/proto/lorsa';
 import type { Command } from 'commander';
 import { checkpointReference } from '../../arguments/checkpoint.ts';
-import { parsePlaces, parseSize } from '../../arguments/lists.ts';
+import { parseLongSize, parsePlaces } from '../../arguments/lists.ts';
 import { modelReference } from '../../arguments/model.ts';
 import { readTrainingText } from '../../arguments/training-text.ts';
 import { runJob } from '../../follow-job.ts';
@@ -25,7 +25,7 @@ export function addEval(lorsa: Command, invocation: Invocation): void {
     .option('--model <model>', 'the host (default: the one that it was trained on)')
     .option('--corpus <file>', "text to measure on (default: the training's held-out part)")
     .option('--k <list>', 'also at these K, the weights unchanged: 8,16,32', parsePlaces)
-    .option('--tokens <n>', 'about so many tokens, spread evenly (default: all)', parseSize)
+    .option('--tokens <n>', 'about so many tokens, spread evenly (default: all)', parseLongSize)
     .option('--baseline', 'also a TopK SAE of the same width on the same data, trained if need be')
     .option('--detach', 'return at once (needs `heddle up`)')
     .action((run: string, options: EvalOptions) => evaluate(invocation, run, options));

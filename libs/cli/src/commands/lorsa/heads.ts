@@ -1,5 +1,5 @@
 import type { Heddle } from '@heddle/client';
-import type { HeadSummary } from '@heddle/ports/proto/lorsa';
+import type { DetectorScore, HeadSummary } from '@heddle/ports/proto/lorsa';
 import { type Command, Option } from 'commander';
 import { checkpointReference } from '../../arguments/checkpoint.ts';
 import { parseCount, parseNumber, parseSize, parseToken } from '../../arguments/lists.ts';
@@ -23,6 +23,8 @@ const DETECTORS = [
 const ROLES = ['fires_on', 'reads_from', 'raises', 'lowers'];
 
 const TOP = 20;
+/** Heads that an overview names of each detector. */
+const NAMED = 2;
 /** The contract's largest page. */
 const PAGE_MAX = 1000;
 
@@ -37,7 +39,10 @@ interface HeadsOptions {
 
 export function addHeads(lorsa: Command, invocation: Invocation): void {
   const words = (text: string) => text.replaceAll('-', '_');
-  const byOption = new Option('--by <detector>', `order by: ${DETECTORS.join(', ')}`);
+  const byOption = new Option(
+    '--by <detector>',
+    `order by: ${DETECTORS.join(', ')} (default: some of each, then by frequency)`,
+  );
   const roleOption = new Option('--role <role>', `how the token matters: ${ROLES.join(', ')}`);
   lorsa
     .command('heads [run]')
@@ -89,12 +94,42 @@ function nothing(run: string | undefined, { by, token, layer }: HeadsOptions): s
     : 'no head fired';
 }
 
-/** The first heads of the answer, page by page. */
+/** What one answer of `heads` is made of. */
+interface Listed {
+  readonly found: readonly HeadSummary[];
+  readonly more: boolean;
+}
+
+/** With a question, its first heads; without one, what each detector found, and then the busiest heads. */
 async function listed(
   heddle: Heddle,
   checkpoint: string | undefined,
+  options: HeadsOptions,
+): Promise<Listed> {
+  const { by, token, top } = options;
+  if (by !== undefined || token !== undefined) return pages(heddle, checkpoint, options);
+  const found = new Map<string, HeadSummary>();
+  const add = (heads: readonly HeadSummary[]) => {
+    for (const head of heads) found.set(`${head.analysis} ${head.head}`, head);
+  };
+  for (const detector of DETECTORS) {
+    const best = await pages(heddle, checkpoint, { ...options, by: detector, top: NAMED });
+    add(best.found.filter(({ scores }) => scores.some((s) => isCalled(s, detector))));
+  }
+  const busiest = await pages(heddle, checkpoint, options);
+  add(busiest.found);
+  return { found: [...found.values()].slice(0, top), more: busiest.more };
+}
+
+const isCalled = ({ detector, score, threshold }: DetectorScore, name: string): boolean =>
+  detector === name && score > threshold;
+
+/** The first heads of one question, page by page. */
+async function pages(
+  heddle: Heddle,
+  checkpoint: string | undefined,
   { by, min, token, role, layer, top }: HeadsOptions,
-): Promise<{ readonly found: HeadSummary[]; readonly more: boolean }> {
+): Promise<Listed> {
   const found: HeadSummary[] = [];
   let page_token = '';
   do {

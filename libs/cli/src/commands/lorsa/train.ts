@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { OutputFile } from '../../arguments/files.ts';
-import { parseCount, parseSize } from '../../arguments/lists.ts';
+import { parseCount, parseLong, parseSize } from '../../arguments/lists.ts';
 import {
   addTrainingOptions,
   middleLayer,
@@ -27,7 +27,7 @@ export function addTrain(lorsa: Command, invocation: Invocation): void {
     .option('--layer <l>', 'which layer, from 0 (default: the middle one)', parseCount)
     .option('--heads <n>', 'OV heads (n_ov_heads)', parseSize)
     .option('--top-k <k>', 'heads active per token', parseSize)
-    .option('--seed <n>', 'same seed, same weights', parseCount, 0);
+    .option('--seed <n>', 'same seed, same weights', parseLong, 0);
   addTrainingOptions(command)
     .option('--out <file>', 'write the checkpoint')
     .option('--detach', 'return at once (needs `heddle up`)')

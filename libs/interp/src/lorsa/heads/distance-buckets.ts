@@ -5,8 +5,8 @@
 export const DISTANCE_BUCKETS = 12;
 
 export function distanceBucket(distance: number): number {
-  if (distance === 0) return 0;
-  return Math.min(DISTANCE_BUCKETS - 1, 1 + Math.ceil(Math.log2(distance)));
+  // ⌈log₂ d⌉ is the number of bits of d − 1.
+  return distance === 0 ? 0 : Math.min(DISTANCE_BUCKETS - 1, 33 - Math.clz32(distance - 1));
 }
 
 /** Nearest and farthest distance of a bucket; the last has no end. */

@@ -119,35 +119,48 @@ test('what is shown of a z-pattern is every entry of at least a hundredth of the
   );
 });
 
-test('an inspected layer reads raw x, writes unit rows and keeps its output', () => {
-  const config = tinyLorsaConfig();
-  const rng = new Rng(7);
-  const weights = randomLorsa(config, rng);
-  const layer = {
-    config,
-    weights,
-    hookIn: 'in',
-    hookOut: 'out',
-    normalisation: 'dataset-wise' as const,
-    norms: { input: 3, output: 0.5 },
-  };
-  const x = randomRows(rng, 5, 6);
-  const [cIn, cOut] = [Math.sqrt(6) / 3, Math.sqrt(6) / 0.5];
+for (const [name, changes] of [
+  ['topk', {}],
+  ['jumprelu', { activation: 'jumprelu' }],
+  ['jumprelu, thresholds of z alone', { activation: 'jumprelu', decoderNormInGate: false }],
+] as const) {
+  test(`${name}: an inspected layer reads raw x, writes unit rows and keeps its output`, () => {
+    const config = tinyLorsaConfig(changes);
+    const rng = new Rng(7);
+    const logThreshold = tensor(
+      'f64',
+      [8],
+      Float64Array.from({ length: 8 }, () => rng.normal()),
+    );
+    const weights = { ...randomLorsa(config, rng), logThreshold };
+    const layer = {
+      config,
+      weights,
+      hookIn: 'in',
+      hookOut: 'out',
+      normalisation: 'dataset-wise' as const,
+      norms: { input: 3, output: 0.5 },
+    };
+    const x = randomRows(rng, 5, 6);
+    const [cIn, cOut] = [Math.sqrt(6) / 3, Math.sqrt(6) / 0.5];
 
-  const inspected = forInspection(layer);
+    const inspected = forInspection(layer);
 
-  const scaled: Tensor<'f64'> = { ...x, data: x.data.map((value) => value * cIn) };
-  const expected = lorsaForward(config, weights, scaled).reconstruction.data;
-  const actual = lorsaForward(inspected.config, inspected.weights, x).reconstruction.data;
-  expected.forEach((value, at) => {
-    assert.ok(Math.abs(value / cOut - actual[at]!) < 1e-5);
+    const scaled: Tensor<'f64'> = { ...x, data: x.data.map((value) => value * cIn) };
+    const expected = lorsaForward(config, weights, scaled);
+    const actual = lorsaForward(inspected.config, inspected.weights, x);
+    const active = (z: Float64Array) => Array.from(z, (value) => value !== 0);
+    assert.deepEqual(active(actual.featureActs.data), active(expected.featureActs.data));
+    expected.reconstruction.data.forEach((value, at) => {
+      assert.ok(Math.abs(value / cOut - actual.reconstruction.data[at]!) < 1e-5);
+    });
+    for (let i = 0; config.decoderNormInGate && i < 8; i++) {
+      const row = inspected.weights.W_O.data.subarray(i * 6, i * 6 + 6);
+      assert.ok(Math.abs(Math.hypot(...row) - 1) < 1e-6);
+    }
+    assert.throws(() => forInspection({ ...layer, normalisation: 'token-wise' }), /dataset-wise/);
   });
-  for (let i = 0; i < 8; i++) {
-    const row = inspected.weights.W_O.data.subarray(i * 6, i * 6 + 6);
-    assert.ok(Math.abs(Math.hypot(...row) - 1) < 1e-6);
-  }
-  assert.throws(() => forInspection({ ...layer, normalisation: 'token-wise' }), /dataset-wise/);
-});
+}
 
 test('a layer without K that is active on more heads than are looked at is refused, not cut', () => {
   const config = { ...tinyLorsaConfig({ activation: 'relu' }), n_ov_heads: 1024 };

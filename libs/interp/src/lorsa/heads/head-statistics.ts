@@ -2,7 +2,7 @@ import { assert } from '@heddle/core';
 import { tensor } from '@heddle/tensor';
 import { encodeBlob, openTensors } from './blob.ts';
 import { DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
-import { forEachActive, type HeadRow, type HeadSequence, zRow } from './head-sequence.ts';
+import { forEachActive, type HeadAttention, type HeadSequence } from './head-sequence.ts';
 import { drawOf, type HeadEvent, KeptEvents } from './kept-events.ts';
 import { DENSE_FREQUENCY, RESERVOIR_DEFAULT, TOKENS_DEFAULT } from './limits.ts';
 import { TokenCounts, type TokenWeight } from './token-counts.ts';
@@ -36,7 +36,7 @@ const FORMAT = 'heddle.heads.statistics/1';
 /**
  * *What every head of a layer does over a text*, one sequence at a time, in memory of heads · (samples + reservoir + tokens): no
  * activation is stored. Everything but sums in floating point and over-full token counts is the same for every order and split of the text.
- * Features of an SAE go through it likewise, without sources.
+ * Features of an SAE go through it likewise; they have no attention, and the token before stands for what they read.
  */
 export class HeadStatistics {
   readonly heads: number;
@@ -74,10 +74,7 @@ export class HeadStatistics {
   add(sequence: HeadSequence): void {
     this.countTokens(sequence);
     const { tokens, index, attention } = sequence;
-    const scratch = {
-      zPattern: new Float64Array(tokens.length),
-      pattern: new Float64Array(tokens.length),
-    };
+    const pulls = new Float64Array(tokens.length);
     forEachActive(sequence, (head, position, z) => {
       assert(head < this.heads, () => `head ${head} of ${this.heads}`);
       const size = Math.abs(z);
@@ -89,7 +86,8 @@ export class HeadStatistics {
       this.drawn.insert(head, drawOf(this.seed, head, index, position), z, index, position);
       this.fires.add(head, tokens[position], size);
       if (attention)
-        this.addSources(head, position, tokens, zRow(attention, head, position, scratch));
+        this.addSources(sequence, attention, { head, position, sign: Math.sign(z), pulls });
+      else if (position > 0) this.addPrevious(head, tokens[position - 1]);
     });
   }
 
@@ -104,25 +102,23 @@ export class HeadStatistics {
   }
 
   /** Every row weighs one: only what pulls in the activation's own direction is its source. */
-  private addSources(
-    head: number,
-    position: number,
-    tokens: ArrayLike<number>,
-    row: HeadRow,
-  ): void {
-    const { zPattern } = row;
-    let z = 0;
-    for (let s = 0; s <= position; s++) z += zPattern[s];
-    const sign = z < 0 ? -1 : 1;
-    let total = 0;
-    for (let s = 0; s <= position; s++) total += Math.max(0, sign * zPattern[s]);
+  private addSources({ tokens }: HeadSequence, attention: HeadAttention, of: ActiveRow): void {
+    const { head, position, pulls } = of;
+    const total = pullsOf(attention, of);
     if (total === 0) return;
+    const base = head * DISTANCE_BUCKETS;
     for (let s = 0; s <= position; s++) {
-      const share = (sign * zPattern[s]) / total;
-      if (share <= 0) continue;
-      this.distanceSums[head * DISTANCE_BUCKETS + distanceBucket(position - s)] += share;
+      if (pulls[s] <= 0) continue;
+      const share = pulls[s] / total;
+      this.distanceSums[base + distanceBucket(position - s)] += share;
       if (share >= SOURCE_SHARE_MIN) this.reads.add(head, tokens[s], share);
     }
+  }
+
+  /** Without attention the token before is what a feature may have read. */
+  private addPrevious(head: number, token: number): void {
+    this.distanceSums[head * DISTANCE_BUCKETS + distanceBucket(1)] += 1;
+    this.reads.add(head, token, 1);
   }
 
   /** Takes in the statistics of another part of the text. */
@@ -286,6 +282,29 @@ export class HeadStatistics {
     made.reads = TokenCounts.from((name) => take(`reads.${name}`));
     return made;
   }
+}
+
+/** A head active at a place, and room for what each position pulls. */
+interface ActiveRow {
+  readonly head: number;
+  readonly position: number;
+  readonly sign: number;
+  readonly pulls: Float64Array;
+}
+
+/** sign · zp(t, s) for each s, and the sum of those that pull its way: `zRow` without what is not asked for here. */
+function pullsOf(
+  { pattern, values, pos, qkHeads, ovHeads }: HeadAttention,
+  { head, position, sign, pulls }: ActiveRow,
+): number {
+  const from = (Math.floor(head / (ovHeads / qkHeads)) * pos + position) * pos;
+  let total = 0;
+  for (let s = 0; s <= position; s++) {
+    const pull = sign * pattern[from + s] * values[s * ovHeads + head];
+    pulls[s] = pull;
+    if (pull > 0) total += pull;
+  }
+  return total;
 }
 
 /** Which rows of which sequences samples need: z-patterns are not kept, so their sequences are looked at once more. */

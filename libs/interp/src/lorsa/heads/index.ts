@@ -6,9 +6,23 @@ export {
   encodedAnalysis,
   headSequences,
 } from './analysis-graph.ts';
+export { auroc, type MeanInterval, meanInterval } from './auroc.ts';
 export { type ArithmeticFit, arithmeticFit, type SumCell } from './detectors/arithmetic.ts';
 export { DETECTORS, type HeadScore, ProbeTally } from './detectors/probe-tally.ts';
 export { bucketRange, DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
+export {
+  type CardSources,
+  type HeadCard,
+  type HeadRoles,
+  headCard,
+  headRoles,
+  type RoleToken,
+  TOKEN_ROLES,
+  TokenIndex,
+  type TokenMatter,
+  type TokenRole,
+} from './head-card.ts';
+export { type HeadRule, learnRule, type RuleToken, ruleText } from './head-rule.ts';
 export { referenceSequence } from './head-sequence.reference.ts';
 export {
   displayed,
@@ -25,6 +39,7 @@ export {
   type TokenOccurrences,
   wantedRows,
 } from './head-statistics.ts';
+export { HeldOutText } from './held-out-text.ts';
 export { forInspection, type InspectedLayer } from './inspection.ts';
 export type { HeadEvent } from './kept-events.ts';
 export { DENSE_FREQUENCY, DISPLAY_SHARE, HELD_OUT_TOKENS_MAX, SAMPLES_MAX } from './limits.ts';
@@ -50,6 +65,7 @@ export {
   type ProbeVocabulary,
 } from './probes/probe.ts';
 export { shuffledProbe } from './probes/shuffled-probe.ts';
+export { type RuleScores, ruleHalf, scoreRules } from './rule-scores.ts';
 export type { TokenWeight } from './token-counts.ts';
 export {
   buildTokenTops,

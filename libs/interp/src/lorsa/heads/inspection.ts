@@ -3,7 +3,7 @@ import type { Tensor } from '@heddle/tensor';
 import type { LorsaLayer } from '../checkpoint.ts';
 import type { LorsaConfig } from '../lorsa-config.ts';
 import { type LorsaWeights, mapWeights, toF32 } from '../lorsa-weights.ts';
-import { foldDecoderNorms, foldNormalisation, scaleFactors } from '../normalisation.ts';
+import { foldDecoderNorms, foldLayerNormalisation, scaleFactors } from '../normalisation.ts';
 
 export interface InspectedLayer {
   readonly config: LorsaConfig;
@@ -12,9 +12,9 @@ export interface InspectedLayer {
 
 /**
  * *The layer as it is looked at* (methods 1.4): normalisation folded, so that it reads the host's own x, and decoder norms
- * folded, so that z is in units of what is written and ‖w_o‖ = 1. Without the decoder norm in the gate the second would
- * change who wins, and with learned thresholds it would need theirs: those keep their norms. Errors: `failed_precondition` for `token-wise` and
- * `batch-wise`, whose scale is no constant.
+ * folded, so that z is in units of what is written and ‖w_o‖ = 1. What competes, z̃ ‖w_o‖, is the same after the second fold,
+ * and so are learned thresholds; without the decoder norm in the gate it would change who wins: such a layer keeps its norms. Errors:
+ * `failed_precondition` for `token-wise` and `batch-wise`, whose scale is no constant.
  */
 export function forInspection(layer: LorsaLayer): InspectedLayer {
   const { config, normalisation, norms } = layer;
@@ -27,9 +27,8 @@ export function forInspection(layer: LorsaLayer): InspectedLayer {
   assert(normalisation === 'inference' || norms, 'a dataset-wise layer carries its norms');
   const raw =
     normalisation === 'dataset-wise' && norms
-      ? foldNormalisation(layer.weights, scaleFactors(config.d_model, norms))
+      ? foldLayerNormalisation(config, layer.weights, scaleFactors(config.d_model, norms))
       : layer.weights;
-  const folds = config.decoderNormInGate && config.activation !== 'jumprelu';
-  const folded = folds ? foldDecoderNorms(config, raw) : raw;
+  const folded = config.decoderNormInGate ? foldDecoderNorms(config, raw) : raw;
   return { config, weights: mapWeights(folded, toF32) };
 }

@@ -41,12 +41,13 @@ export class KeptEvents {
   insert(head: number, key: number, activation: number, sequence: number, position: number): void {
     const from = head * this.capacity;
     const size = this.sizes[head];
+    if (size === this.capacity && (size === 0 || key < this.keys[from + size - 1])) return;
     const before = (at: number) => {
       if (key !== this.keys[at]) return key > this.keys[at];
       if (sequence !== this.sequences[at]) return sequence < this.sequences[at];
       return position < this.positions[at];
     };
-    if (size === this.capacity && (size === 0 || !before(from + size - 1))) return;
+    if (size === this.capacity && !before(from + size - 1)) return;
     let at = from + Math.min(size, this.capacity - 1);
     for (; at > from && before(at - 1); at--) this.move(at - 1, at);
     this.keys[at] = key;

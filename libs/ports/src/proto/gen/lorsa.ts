@@ -210,7 +210,7 @@ export interface ListHeadsRequest {
   readonly layer?: number;
   /**
    * `previous_token`, `induction`, `subtoken_induction`, `successor`, `name_mover`, `copy_suppression`, `sink`, `arithmetic`,
-   * `thematic_anchor`: the order of the answer. Empty: by frequency.
+   * `thematic_anchor`: the order of the answer. Empty: by the place that the token has among those of a head, then by frequency.
    */
   readonly detector: string;
   readonly score_min: number;
@@ -308,7 +308,9 @@ export interface HeadRule {
   readonly fires_on: readonly WeightedToken[];
   readonly reads_from: readonly WeightedToken[];
   readonly auroc?: number;
+  /** Of the feature of the TopK SAE that writes most like the head. */
   readonly auroc_baseline?: number;
+  /** Of another head's card. */
   readonly auroc_shuffled?: number;
 }
 
