@@ -6,7 +6,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { systemClock } from '../clock/index.ts';
 import { packEvents, unpackEvents } from './event-frames.ts';
-import { type NatsOptions, openNats } from './index.ts';
+import { type NatsOptions, type NatsStores, openNats } from './index.ts';
 import { nameOf, oneToken, streamToken, subjectTokens } from './names.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -23,10 +23,18 @@ let server: NatsServer;
 before(async () => {
   if (missing === undefined) server = await startNats(SERVERS.natsCurrent);
 });
-after(() => server?.remove());
+const opened: NatsStores[] = [];
+after(async () => {
+  for (const { close } of opened) await close();
+  await server?.remove();
+});
 
-const open = (prefix: string, options: Partial<NatsOptions> = {}) =>
-  openNats({ servers: [server.url], clock: systemClock, log: silentLog, prefix, ...options });
+async function open(prefix: string, options: Partial<NatsOptions> = {}): Promise<NatsStores> {
+  const where = { servers: [server.url], clock: systemClock, log: silentLog, prefix };
+  const stores = await openNats({ ...where, ...options });
+  opened.push(stores);
+  return stores;
+}
 
 test('names become subjects and come back, and two names never meet', () => {
   const names = [
@@ -73,7 +81,7 @@ test('events of one append travel as one message, and anything else is refused',
 });
 
 test('an event that went missing in the middle is data loss, not a shorter job', skip, async () => {
-  const { journal, close } = await open('gap');
+  const { journal } = await open('gap');
   for (let i = 0; i < 5; i++) await journal.append('job.a', i, [bytes(`${i}`)]);
   const nc = await connect({ servers: server.url });
   await (await jetstreamManager(nc)).streams.deleteMessage('GAP_JOURNAL', 3);
@@ -81,16 +89,13 @@ test('an event that went missing in the middle is data loss, not a shorter job',
   const fresh = await open('gap');
 
   await assert.rejects(fresh.journal.read('job.a'), code('data_loss'));
-
-  await fresh.close();
-  await close();
 });
 
 test(
   'a full journal refuses with a type, keeps what it has, and works again when there is room',
   skip,
   async () => {
-    const { journal, close } = await open('full', { journal: { bytesMax: 1024 * 1024 } });
+    const { journal } = await open('full', { journal: { bytesMax: 1024 * 1024 } });
     await journal.append('job.old', 0, [new Uint8Array(600_000)]);
 
     await assert.rejects(
@@ -102,12 +107,11 @@ test(
 
     await journal.remove('job.old');
     assert.equal(await journal.append('job.new', 0, [new Uint8Array(600_000)]), 1);
-    await close();
   },
 );
 
 test('what is larger than a message is refused before it is sent', skip, async () => {
-  const { journal, queue, close } = await open('large');
+  const { journal, queue } = await open('large');
   const large = new Uint8Array(1024 * 1024);
   for (const sent of [journal.append('job.a', 0, [large]), queue.push('tasks.a', 'k', large)]) {
     await assert.rejects(sent, (error) => {
@@ -116,7 +120,6 @@ test('what is larger than a message is refused before it is sent', skip, async (
       return true;
     });
   }
-  await close();
 });
 
 test(
@@ -142,13 +145,11 @@ test(
       ['5'],
     );
     assert.equal(await two.journal.append('job.a', 5, [bytes('6')]), 6);
-    await one.close();
-    await two.close();
   },
 );
 
 test('a long stream is read whole, page after page', skip, async () => {
-  const { journal, close } = await open('long');
+  const { journal } = await open('long');
   for (let i = 0; i < 700; i++) await journal.append('job.a', i, [bytes(`${i}`)]);
   const fresh = await open('long');
 
@@ -163,6 +164,4 @@ test('a long stream is read whole, page after page', skip, async () => {
     (await fresh.journal.read('job.a', 695)).map((e) => text(e.bytes)),
     ['695', '696', '697', '698', '699'],
   );
-  await fresh.close();
-  await close();
 });
