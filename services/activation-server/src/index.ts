@@ -33,7 +33,7 @@ export interface ActivationDeps {
   readonly journal: Journal;
   /** Shards of activations, and the prompts that a request brought. */
   readonly blobs: Blobs;
-  readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'pin' | 'unpin' | 'resume'>;
+  readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'touch' | 'resume'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -13,7 +13,7 @@ import { BatchReader } from './batch-reader.ts';
 import { planEvaluation } from './compute.ts';
 import { measuredNorms } from './dataset-norms.ts';
 import { initialWeights } from './initial-weights.ts';
-import { LayerShards } from './layer-shards.ts';
+import { groupBytesFor, LayerShards } from './layer-shards.ts';
 import {
   GROUP_BYTES,
   HELD_OUT_TOKENS,
@@ -43,7 +43,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
     shards: shards.references(),
     activations: cached,
     host: { modelDigest: host.modelDigest, hookIn: host.hookIn, hookOut: host.hookOut },
-    group_bytes: groupBytes(shards, deps.groupBytes ?? GROUP_BYTES),
+    group_bytes: groupBytesFor(shards, deps.groupBytes ?? GROUP_BYTES),
   };
   const reader = new BatchReader(shards, shards.train, manifest.group_bytes);
   const rng = new Rng(request.seed);
@@ -195,12 +195,6 @@ async function requireText(shards: LayerShards): Promise<void> {
   throw refuse(
     `${sequences} sequences of ${documents} documents are held out, and none has a token that counts and is not trained on too`,
   );
-}
-
-/** All at once where two groups would fit, so that nothing is read twice. */
-function groupBytes(shards: LayerShards, most: number): number {
-  const all = shards.train.reduce((sum, shard) => sum + shards.size(shard).bytes, 0);
-  return all <= 2 * most ? 2 * most : most;
 }
 
 /** Sequences that the initialisation looks at: a batch, if its pre-activations fit in memory. */

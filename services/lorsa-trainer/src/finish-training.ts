@@ -2,6 +2,7 @@ import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
 import { canonicalJson, type Json } from '@heddle/core';
 import {
   addSums,
+  DENSE_FREQUENCY,
   deadHeads,
   emptySums,
   figures,
@@ -12,7 +13,7 @@ import { engineVersions } from '@heddle/ports';
 import { batched } from './batch-reader.ts';
 import { writeCheckpoint } from './checkpoint-files.ts';
 import { evaluationBatch, floats, planEvaluation, sumsOf } from './compute.ts';
-import { DENSE_SHARE, HELD_OUT_TOKENS } from './limits.ts';
+import { HELD_OUT_TOKENS } from './limits.ts';
 import { documentHashes, trainedDocuments } from './trained-documents.ts';
 import type { Standing, Training } from './training.ts';
 import { unseenRows } from './unseen-rows.ts';
@@ -62,7 +63,7 @@ async function evaluate(
     ...figures(sums),
     tokens: sums.tokens,
     leftOut,
-    dense: heads((count) => count > DENSE_SHARE * sums.tokens),
+    dense: heads((count) => count > DENSE_FREQUENCY * sums.tokens),
     silent: heads((count) => count === 0),
   };
 }

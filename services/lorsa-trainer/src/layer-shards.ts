@@ -105,3 +105,9 @@ export class LayerShards {
     return this.blobs.read(digest as BlobDigest);
   }
 }
+
+/** Bytes of training shards in memory together: all of them where two groups would fit, so that nothing is read twice. */
+export function groupBytesFor(shards: LayerShards, most: number): number {
+  const all = shards.train.reduce((sum, shard) => sum + shards.size(shard).bytes, 0);
+  return all <= 2 * most ? 2 * most : most;
+}

@@ -40,9 +40,6 @@ export const DEAD_TOKENS_MAX = 2 ** 24;
 /** Points of the curve in a result and, until then, in checkpoints. */
 export const CURVE_POINTS = 200;
 
-/** A head that is active on more than this share of tokens is dense (methods 1.8). */
-export const DENSE_SHARE = 0.1;
-
 /** Steps sent to the engine in one plan: state stays in the engine, and a cancel is heard between steps anyway. */
 export const PLAN_STEPS = 8;
 

@@ -3,6 +3,7 @@ import {
   ADAM_DEFAULTS,
   addSums,
   countSilence,
+  DENSE_FREQUENCY,
   deadHeads,
   emptySums,
   encodeTrainingState,
@@ -18,7 +19,7 @@ import { begin, noted, takeUp } from './begin-training.ts';
 import { curvePoint, onCurve } from './curve.ts';
 import type { DataPlace } from './epoch-order.ts';
 import { finish } from './finish-training.ts';
-import { DENSE_SHARE, PLAN_BYTES_MAX } from './limits.ts';
+import { PLAN_BYTES_MAX } from './limits.ts';
 import { settingsFor } from './lorsa-settings.ts';
 import { requireFiniteSteps, requireFiniteTensors } from './overflow.ts';
 import { trainRequestOf } from './train-request.ts';
@@ -223,7 +224,7 @@ function denseHeads(reports: readonly StepReport[], tokens: number): number {
   let dense = 0;
   for (let i = 0; i < heads; i++) {
     const fired = reports.reduce((sum, report) => sum + (report.fired[i] ?? 0), 0);
-    if (fired > DENSE_SHARE * tokens) dense++;
+    if (fired > DENSE_FREQUENCY * tokens) dense++;
   }
   return dense;
 }

@@ -37,7 +37,9 @@ export type JobMessage =
   | (Claimed & { readonly type: 'fail'; readonly error: JobError })
   | (Claimed & KeptBlob & { readonly type: 'done'; readonly provenance: Provenance })
   | (Now & { readonly type: 'pause' | 'resume' | 'cancel' })
-  | (Now & { readonly type: 'pin'; readonly pinned: boolean });
+  | (Now & { readonly type: 'pin'; readonly pinned: boolean })
+  /** Somebody uses its result again: it counts as new to whoever frees what is past a budget. */
+  | (Now & { readonly type: 'touch' });
 
 /** What the sender of a message learns. */
 export type JobReply =

@@ -64,6 +64,7 @@ const message: fc.Arbitrary<JobMessage> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ type: fc.constant('pin' as const), pinned: fc.boolean(), ...now }),
   },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('touch' as const), ...now }) },
 );
 const history = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.array(message, { maxLength: 40 }));
 

@@ -106,6 +106,18 @@ test('one task done completes the job with its output', () => {
   assert.deepEqual(effectsOf(state), []);
 });
 
+test('a touch makes a finished job newer and leaves it as pinned as it was', () => {
+  const finished = after(submitted(), start('w.1'), done('w.1'));
+  for (const pinned of [false, true]) {
+    const state = after(finished, { type: 'pin', pinned, ...now });
+    const nowMs = state.updatedMs + 1;
+    const touched = after(state, { type: 'touch', nowMs });
+
+    const { sequence } = touched;
+    assert.deepEqual(touched, { ...state, updatedMs: nowMs, sequence });
+  }
+});
+
 test('the reduction starts once every other task is done', () => {
   let state = after(submitted(2, true), start('w.1', 0), start('w.2', 1), done('w.2', 1));
   assert.deepEqual(

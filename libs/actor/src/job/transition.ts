@@ -57,6 +57,9 @@ function decide(state: JobState, message: JobMessage): Decision {
     case 'pin':
       if (state.pinned === message.pinned) return [[], DONE];
       return [[{ v: 1, type: 'pinned', timeMs: message.nowMs, pinned: message.pinned }], DONE];
+    case 'touch': // as pinned as it is, at a later time
+      if (message.nowMs <= state.updatedMs) return [[], DONE];
+      return [[{ v: 1, type: 'pinned', timeMs: message.nowMs, pinned: state.pinned }], DONE];
     default:
       return unreachable(message);
   }

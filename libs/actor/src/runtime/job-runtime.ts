@@ -243,6 +243,11 @@ export class JobRuntime {
     return this.tell(id, { type: 'pin', pinned: false, nowMs: this.options.clock.now() });
   }
 
+  /** Its result is used again: within budgets, `gc` frees first what was used longest ago. */
+  touch(id: string): Promise<JobView> {
+    return this.tell(id, { type: 'touch', nowMs: this.options.clock.now() });
+  }
+
   /** Errors: `failed_precondition` unless the job is completed. */
   async result(id: string): Promise<JobResult> {
     const { status, result, provenance, error } = this.view(await this.known(id));

@@ -58,18 +58,12 @@ export {
 export { lorsaLoss, tokenWeights } from './loss.reference.ts';
 export {
   addSums,
-  countFiring,
   countSilence,
   DENSE_FREQUENCY,
   type DeadCounter,
   deadHeads,
-  denseHeads,
-  emptyFiring,
   emptySums,
-  type FiringCounter,
-  type FrequencyShare,
   figures,
-  frequencyShares,
   type LorsaFigures,
   type LorsaSums,
   measure,

@@ -2,15 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   addSums,
-  countFiring,
   countSilence,
   type DeadCounter,
   deadHeads,
-  denseHeads,
-  emptyFiring,
   emptySums,
   figures,
-  frequencyShares,
   measure,
 } from './metrics.ts';
 
@@ -54,25 +50,4 @@ test('a head is dead after the threshold without firing, and alive again when it
   assert.equal(deadHeads(counter, 200), 1);
   assert.equal(deadHeads(counter, 100), 2);
   assert.equal(deadHeads(countSilence(counter, [0, 1, 0], 50), 200), 0);
-});
-
-test('frequencies are pooled over batches, and a share below 1/tokens is not known', () => {
-  let counter = emptyFiring(4);
-  counter = countFiring(counter, [100, 60, 0, 2], 500);
-  counter = countFiring(counter, [1, 60, 0, 1], 500);
-  assert.equal(denseHeads(counter), 2); // 0.101 and 0.12; not 0.003
-  assert.equal(denseHeads(counter, 0.11), 1);
-  const shares = frequencyShares(counter).map(({ frequency, share }) => [frequency, share]);
-  assert.deepEqual(shares, [
-    [1e-1, 0.5],
-    [1e-2, 0.5],
-    [1e-5, undefined],
-    [1e-6, undefined],
-    [1e-7, undefined],
-  ]);
-  const long = countFiring(counter, [0, 0, 0, 0], 2e6);
-  assert.deepEqual(
-    frequencyShares(long).map(({ share }) => share),
-    [0, 0, 0.5, 0.25, undefined],
-  );
 });

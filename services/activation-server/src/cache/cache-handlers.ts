@@ -1,5 +1,5 @@
 import type { JobRuntime, JobView } from '@heddle/actor';
-import { invalidArgument, OperationError } from '@heddle/core';
+import { invalidArgument, OperationError, resourceExhausted } from '@heddle/core';
 import type { BlobDigest, Blobs, Handlers, Hub, Metrics } from '@heddle/ports';
 import type {
   ActivationService,
@@ -20,7 +20,7 @@ export interface CacheHandlerDeps {
   readonly corpora: Corpora;
   readonly hub: Hub;
   readonly blobs: Blobs;
-  readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'pin' | 'unpin' | 'resume'>;
+  readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'touch' | 'resume'>;
   readonly metrics: Metrics;
 }
 
@@ -40,9 +40,7 @@ export function cacheHandlers(
           count('reused');
           return { job: { id: (await touched(deps, known.usable)).id } };
         }
-        // A job that failed, was cancelled or lost its blobs keeps its name.
-        const key = known.count === 0 ? asked.question : `${asked.question}.${known.count + 1}`;
-        const { id } = await deps.jobs.submit(CACHE_KIND, asked, { key });
+        const { id } = await startNew(deps, asked, known.count);
         count('started');
         return { job: { id } };
       } catch (thrown) {
@@ -115,6 +113,31 @@ async function findSame(
   return { usable, count };
 }
 
+/**
+ * A new job for a question that `ended` jobs had, which failed, were cancelled or lost their blobs. Such a job keeps its name, also
+ * when an older one was forgotten and the count alone would give that name out again.
+ */
+async function startNew(
+  { jobs, blobs }: CacheHandlerDeps,
+  asked: CacheRequest,
+  ended: number,
+): Promise<JobView> {
+  for (let number = ended + 1; number <= ended + CACHE_JOBS_MAX; number++) {
+    const key = number === 1 ? asked.question : `${asked.question}.${number}`;
+    // The same text under another path is the same question and another request: refused under a name that is taken.
+    const job = await jobs.submit(CACHE_KIND, asked, { key }).catch((thrown: unknown) => {
+      if (OperationError.from(thrown).code !== 'already_exists') throw thrown;
+    });
+    if (job && (await isUsable(blobs, job))) return job;
+  }
+  throw resourceExhausted(
+    `${CACHE_JOBS_MAX} passes that asked the same have ended without an answer`,
+    {
+      retryable: false,
+    },
+  );
+}
+
 async function isUsable(blobs: Blobs, { status, result, error }: JobView): Promise<boolean> {
   if (status === 'cancelled') return false;
   if (status === 'failed') return error?.retryable === true;
@@ -124,16 +147,12 @@ async function isUsable(blobs: Blobs, { status, result, error }: JobView): Promi
   return kept.length > 0;
 }
 
-/**
- * A job that is asked for again counts as new to whoever frees what is past its budget, and one that could go on does. Pinning is
- * what of a settled job can be written down; who had pinned it keeps that.
- */
+/** A job that is asked for again counts as new to whoever frees what is past its budget, and one that could go on does. */
 async function touched({ jobs }: CacheHandlerDeps, job: JobView): Promise<JobView> {
   if (job.status === 'paused' || job.status === 'failed') return jobs.resume(job.id);
-  if (job.status !== 'completed' || job.pinned) return job;
+  if (job.status !== 'completed') return job;
   try {
-    await jobs.pin(job.id);
-    return await jobs.unpin(job.id);
+    return await jobs.touch(job.id);
   } catch (thrown) {
     if (OperationError.from(thrown).code !== 'not_found') throw thrown;
     return job;

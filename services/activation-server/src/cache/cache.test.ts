@@ -432,6 +432,24 @@ test('shards are freed with their pass but for those that a kept job names; aske
   assert.equal(repaired.digest, made.digest);
 });
 
+test('a name that an ended pass still has is not given out again, also for the same text elsewhere', async () => {
+  const world = await open('names');
+  const corpus = await textFile('names.txt', 20, 9);
+  const first = await pass(world, { corpus });
+  const { key } = await world.jobs.get(first.id);
+  await world.blobs.remove(first.digest);
+  const copy = await textFile('names/copy.txt', 20, 9);
+  const second = await pass(world, { corpus: copy });
+  assert.equal((await world.jobs.get(second.id)).key, `${key}.2`);
+  await world.blobs.remove(second.digest);
+  await world.jobs.pin(second.id);
+  await world.jobs.gc({}); // the first is forgotten: one is left, and it has the second's name
+
+  const third = await pass(world, { corpus });
+
+  assert.equal((await world.jobs.get(third.id)).key, `${key}.3`);
+});
+
 test('past the budget the pass that nobody asked for longest goes first', async () => {
   const [older, newer] = [await textFile('older.txt', 20, 5), await textFile('newer.txt', 20, 6)];
   const { manifest } = await pass(await open('measure'), { corpus: older });

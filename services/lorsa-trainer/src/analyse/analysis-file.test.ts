@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  AnalysisFile,
-  type HeadFindings,
-  ROLES,
-  tokensNamed,
-  writeAnalysis,
-} from './analysis-file.ts';
+import { TOKEN_ROLES } from '@heddle/interp/lorsa/heads';
+import { AnalysisFile, type HeadFindings, tokensNamed, writeAnalysis } from './analysis-file.ts';
 import { ByteCache } from './byte-cache.ts';
 import { FACTS, finding, SIZES, TEXT } from './fake-analysis.ts';
 
@@ -44,7 +39,7 @@ test('every token that is named has its text', () => {
 test('a token has its place in a role, and none in another', () => {
   assert.equal(file.rank(1, 'fires_on', 11), 0);
   assert.equal(file.rank(1, 'reads_from', 50), 1);
-  for (const role of ROLES.slice(1)) assert.equal(file.rank(1, role, 11), undefined, role);
+  for (const role of TOKEN_ROLES.slice(1)) assert.equal(file.rank(1, role, 11), undefined, role);
   assert.equal(file.rank(0, 'fires_on', 11), undefined);
 });
 

@@ -1,11 +1,13 @@
 import { assert, canonicalJson, dataLoss, type Json } from '@heddle/core';
 import { readSafetensors, type Safetensors, writeSafetensors } from '@heddle/formats';
+import {
+  type HeadRoles,
+  type RoleToken,
+  TOKEN_ROLES,
+  type TokenRole,
+} from '@heddle/interp/lorsa/heads';
 import { type DType, type Tensor, tensor } from '@heddle/tensor';
 import { stringColumn, stringsOf } from './string-column.ts';
-
-/** How a token matters to a head, in the words of the contract. */
-export const ROLES = ['fires_on', 'reads_from', 'raises', 'lowers'] as const;
-export type Role = (typeof ROLES)[number];
 
 /** What an analysis was of, and what holds for all its heads. */
 export type AnalysisFacts = {
@@ -26,12 +28,6 @@ export type AnalysisFacts = {
   };
 };
 
-/** A token with how much it matters. */
-export interface TokenWeight {
-  readonly token: number;
-  readonly weight: number;
-}
-
 /** A place in the text where a head is active. */
 export interface SamplePlace {
   readonly activation: number;
@@ -47,7 +43,7 @@ export interface HeadFindings {
   readonly activationMax: number;
   /** In the order of `AnalysisFacts.detectors`. */
   readonly scores: readonly { readonly score: number; readonly evidence: string }[];
-  readonly roles: Readonly<Record<Role, readonly TokenWeight[]>>;
+  readonly roles: HeadRoles;
   /** Of the host's heads, in order. */
   readonly hostShares: ArrayLike<number>;
   readonly participationRatio: number;
@@ -57,8 +53,8 @@ export interface HeadFindings {
     readonly shuffled: number;
     /** Of the SAE's feature that writes most like the head; NaN without one. */
     readonly baseline: number;
-    readonly firesOn: readonly TokenWeight[];
-    readonly readsFrom: readonly TokenWeight[];
+    readonly firesOn: readonly RoleToken[];
+    readonly readsFrom: readonly RoleToken[];
   };
   readonly samples: readonly SamplePlace[];
 }
@@ -164,15 +160,15 @@ function tokenColumns(
   { roleTokens }: FindingsSizes,
   findings: readonly HeadFindings[],
 ): Record<string, Tensor> {
-  const lists: [string, (head: HeadFindings) => readonly TokenWeight[]][] = [
-    ...ROLES.map((role): (typeof lists)[number] => [role, ({ roles }) => roles[role]]),
+  const lists: [string, (head: HeadFindings) => readonly RoleToken[]][] = [
+    ...TOKEN_ROLES.map((role): (typeof lists)[number] => [role, ({ roles }) => roles[role]]),
     ['rule_fires_on', ({ rule }) => rule.firesOn],
     ['rule_reads_from', ({ rule }) => rule.readsFrom],
   ];
   return Object.fromEntries(
     lists.flatMap(([name, of]) => {
       const shape = [findings.length, roleTokens];
-      const flat = <T>(pick: (entry: TokenWeight | undefined) => T) =>
+      const flat = <T>(pick: (entry: RoleToken | undefined) => T) =>
         findings.flatMap((head) => {
           const entries = of(head);
           return Array.from({ length: roleTokens }, (_, at) => pick(entries[at]));
@@ -304,7 +300,7 @@ export class AnalysisFile {
   }
 
   /** The place of a token among those that matter so to the head, 0 for the first; undefined where it is none of them. */
-  rank(head: number, role: Role, token: number): number | undefined {
+  rank(head: number, role: TokenRole, token: number): number | undefined {
     const { shape, data } = this.column(`${role}.token`);
     const width = shape[1] ?? 0;
     const at = (data as Int32Array).subarray(head * width, (head + 1) * width).indexOf(token);
@@ -324,10 +320,9 @@ export class AnalysisFile {
         score: this.score(head, index),
         evidence: evidence.at(head * detectors.length + index),
       })),
-      roles: Object.fromEntries(ROLES.map((role) => [role, this.tokens(role, head)])) as Record<
-        Role,
-        TokenWeight[]
-      >,
+      roles: Object.fromEntries(
+        TOKEN_ROLES.map((role) => [role, this.tokens(role, head)]),
+      ) as Record<TokenRole, RoleToken[]>,
       hostShares: this.data('host_share').subarray(head * host_heads, (head + 1) * host_heads),
       rule: {
         text: stringsOf(this.file, 'rule').at(head),
@@ -358,7 +353,7 @@ export class AnalysisFile {
     });
   }
 
-  private tokens(name: string, head: number): TokenWeight[] {
+  private tokens(name: string, head: number): RoleToken[] {
     const { shape, data } = this.column(`${name}.token`);
     const weights = this.data(`${name}.weight`);
     const width = shape[1] ?? 0;

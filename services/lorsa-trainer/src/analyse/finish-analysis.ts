@@ -1,10 +1,16 @@
 import { outcomeWithFiles, type TaskOutput } from '@heddle/actor';
 import type { Json } from '@heddle/core';
-import { foldedWrites, type HeadRule, headRoles, TokenEffects } from '@heddle/interp/lorsa/heads';
+import {
+  foldedWrites,
+  type HeadRule,
+  headRoles,
+  type RoleToken,
+  TokenEffects,
+} from '@heddle/interp/lorsa/heads';
 import { engineVersions } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 import type { Analysis } from './analysis.ts';
-import type { AnalysisFacts, HeadFindings, TokenWeight } from './analysis-file.ts';
+import type { AnalysisFacts, HeadFindings } from './analysis-file.ts';
 import { HEADS_FILE } from './finished-analyses.ts';
 import { HEADS_AT_ONCE, ROLE_TOKENS } from './limits.ts';
 import { type ProbeFindings, readProbes } from './probe-pass.ts';
@@ -53,7 +59,7 @@ export async function finishAnalysis(analysis: Analysis, state: PassState): Prom
 }
 
 /** The tokens of a rule's side that speak for the head, with their share of its activity. */
-const speaking = (side: HeadRule['fires']): readonly TokenWeight[] =>
+const speaking = (side: HeadRule['fires']): readonly RoleToken[] =>
   side.filter(({ logRatio }) => logRatio > 0).slice(0, ROLE_TOKENS);
 
 interface Found {
@@ -96,7 +102,7 @@ function findingsOf(found: Found, head: number): HeadFindings {
       text: '', // put into words once the tokens' texts are known
       auroc: auroc[head] ?? Number.NaN,
       shuffled: shuffled[head] ?? Number.NaN,
-      baseline: (feature !== undefined && found.baseline?.auroc[feature]) || Number.NaN,
+      baseline: feature === undefined ? Number.NaN : (found.baseline?.auroc[feature] ?? Number.NaN),
       firesOn: speaking(rule.fires),
       readsFrom: speaking(rule.reads),
     },

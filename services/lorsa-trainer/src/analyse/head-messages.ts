@@ -1,11 +1,12 @@
 import type { JobView } from '@heddle/actor';
 import type { Json } from '@heddle/core';
+import type { RoleToken } from '@heddle/interp/lorsa/heads';
 import type { Init } from '@heddle/ports';
 import type { Provenance } from '@heddle/ports/proto/common';
 import type { HeadRule, HeadSummary, WeightedToken } from '@heddle/ports/proto/lorsa';
-import type { AnalysisFile, HeadFindings, TokenWeight } from './analysis-file.ts';
+import type { AnalysisFile, HeadFindings } from './analysis-file.ts';
 
-const weighted = (file: AnalysisFile, tokens: readonly TokenWeight[]): Init<WeightedToken>[] =>
+const weighted = (file: AnalysisFile, tokens: readonly RoleToken[]): Init<WeightedToken>[] =>
   tokens.map(({ token, weight }) => ({ id: token, text: file.textOf(token), weight }));
 
 /** A number that was measured; NaN is left out of the message. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, invalidArgument, type Json } from '@heddle/core';
-import { DETECTORS } from '@heddle/interp/lorsa/heads';
+import { DETECTORS, TOKEN_ROLES, type TokenRole } from '@heddle/interp/lorsa/heads';
 import type { Init } from '@heddle/ports';
 import type { ListHeadsRequest, ListHeadsResponse } from '@heddle/ports/proto/lorsa';
-import { type AnalysisFile, ROLES, type Role } from './analysis-file.ts';
+import type { AnalysisFile } from './analysis-file.ts';
 import type { FinishedAnalyses, FinishedAnalysis } from './finished-analyses.ts';
 import { headSummary } from './head-messages.ts';
 import { PAGE, PAGE_MAX } from './limits.ts';
@@ -52,8 +52,8 @@ function checkRequest(request: ListHeadsRequest): void {
   if (detector !== '' && !NAMES.includes(detector)) {
     throw refuse('detector', `detector ${detector}; known are ${NAMES.join(', ')}`);
   }
-  if (role !== '' && !ROLES.includes(role as Role)) {
-    throw refuse('role', `role ${role}; known are ${ROLES.join(', ')}`);
+  if (role !== '' && !TOKEN_ROLES.includes(role as TokenRole)) {
+    throw refuse('role', `role ${role}; known are ${TOKEN_ROLES.join(', ')}`);
   }
   if (role !== '' && token === null) {
     throw refuse('role', 'role says how a token matters, and no token is named');
@@ -123,7 +123,7 @@ async function rankingOf(
   if (token === null) return undefined;
   const named = token.id === undefined ? { text: token.text ?? '' } : { id: token.id };
   const id = await deps.token(file.facts.model, named);
-  const roles = role === '' ? ROLES : [role as Role];
+  const roles = role === '' ? TOKEN_ROLES : [role as TokenRole];
   return (head) =>
     Math.min(...roles.map((each) => file.rank(head, each, id) ?? Number.POSITIVE_INFINITY));
 }

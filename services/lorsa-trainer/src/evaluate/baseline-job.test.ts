@@ -21,10 +21,10 @@ after(() => engine.close());
 const prompts = randomPrompts(60, 700).map((tokens) => ({ tokens }));
 const { host } = dense;
 
-async function request(world: TaskWorld, changes: Partial<BaselineRequest> = {}) {
+async function request(world: TaskWorld, changes: Partial<BaselineRequest>, text = prompts) {
   const activations = dense.activations(world.blobs, 9);
   const hooks = [host.hookIn, host.hookOut];
-  const data = { ...trainRequest().data, prompts };
+  const data = { ...trainRequest().data, prompts: text };
   const job = await activations.start({ model: 'm', hooks, data, context: 16 });
   const asked: BaselineRequest = {
     ...{ training: 't', checkpoint_digest: 'sha256:c', model: 'm', model_digest: 'synthetic-5' },
@@ -44,10 +44,11 @@ async function run(
   world: TaskWorld,
   changes: Partial<BaselineRequest> = {},
   stop?: (world: TaskWorld) => boolean,
+  text = prompts,
 ) {
   const kind = baselineKind({ engine, versions: { heddle: 'test' } });
   const task = { job: 'j', index: 0, count: 1, input: null };
-  const asked = await request(world, changes);
+  const asked = await request(world, changes, text);
   const output = await kind.run({ ...task, request: asked }, world.context(stop));
   assert.ok(output.bytes);
   return { ...decodeOutcome(output.bytes), provenance: output.provenance };
@@ -95,6 +96,14 @@ test('its loss falls, and its file reconstructs held-out targets with the FVU th
     spread += (v - (mean[at % 16] ?? 0)) ** 2;
   });
   assert.ok(Math.abs(error / spread - (summary['fvu'] as number)) < 1e-5);
+});
+
+test('a batch of special tokens only is passed over, as the training passes over it', async () => {
+  const special = { tokens: Array.from({ length: 16 }, () => 0) };
+  const text = prompts.flatMap((prompt) => [special, special, prompt]);
+  const { summary } = await run(new TaskWorld(), { batch: 1, steps: 20 }, undefined, text);
+  assert.ok(Number.isFinite(summary['fvu']));
+  assert.ok((summary['rates_tried'] as { fvu: number | null }[]).every(({ fvu }) => fvu !== null));
 });
 
 test('stopped at any step and resumed, its files are the same to the byte', async () => {

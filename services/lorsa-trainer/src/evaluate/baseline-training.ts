@@ -12,7 +12,7 @@ import {
 import type { BlobDigest, Engine, EngineReport } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import { BatchReader } from '../batch-reader.ts';
-import { LayerShards } from '../layer-shards.ts';
+import { groupBytesFor, LayerShards } from '../layer-shards.ts';
 import { GROUP_BYTES, PLAN_BYTES_MAX, PLAN_STEPS } from '../limits.ts';
 import { digestOf, programOf } from '../programs.ts';
 import type { Sequences } from '../sequences.ts';
@@ -47,9 +47,7 @@ export async function prepared(
   const settings = saeSettings(request);
   const engine = await deps.engine.report();
   const shards = await openShards(context, request);
-  const bytes = shards.train.reduce((sum, shard) => sum + shards.size(shard).bytes, 0);
-  // All at once where two groups would fit, as the training reads them.
-  const groupBytes = bytes <= 2 * GROUP_BYTES ? 2 * GROUP_BYTES : GROUP_BYTES;
+  const groupBytes = groupBytesFor(shards, GROUP_BYTES);
   return {
     deps,
     context,
@@ -93,7 +91,7 @@ export async function begun(baseline: Baseline): Promise<SaeTrainingState> {
   const { config } = settings;
   const rng = new Rng(request.seed);
   const place = { cursor: 0, epochRng: rng.snapshot() };
-  const { batch: sample } = await reader.next(place, scaleSequences(baseline), factors);
+  const { batch: sample } = await reader.nextValid(place, scaleSequences(baseline), factors);
   const rows = tensor('f32', [sample.valid.data.length, config.d_model], sample.y.data);
   const mean = meanTarget(rows, sample.valid.data);
   const start = initialiseSae(config, mean, rng);
@@ -138,7 +136,7 @@ export async function advance(
   let place = { cursor: state.cursor, epochRng: state.epochRng };
   let bytes = 0;
   while (batches.length < count && (bytes <= PLAN_BYTES_MAX || batches.length === 0)) {
-    const next = await reader.next(place, settings.batch, factors);
+    const next = await reader.nextValid(place, settings.batch, factors);
     batches.push(next.batch);
     bytes += 4 * next.batch.y.data.length;
     place = next.place;

@@ -4,7 +4,6 @@ import {
   type CrossEntropySums,
   emptyCrossEntropies,
   emptyReconstructionSums,
-  GROUPS,
   type ReconstructionSums,
 } from '@heddle/interp/evaluation';
 import { type Tensor, tensor } from '@heddle/tensor';
@@ -33,7 +32,7 @@ export interface EvaluationState {
 }
 
 /** Rows of the table that have cross-entropies. */
-export const replacedBy = (baseline: boolean): readonly string[] => [
+const replacedBy = (baseline: boolean): readonly string[] => [
   'original',
   'zero',
   'mean',
@@ -106,10 +105,4 @@ export function decodeEvaluation(
     const why = cause instanceof Error ? cause.message : 'damaged';
     throw dataLoss(`the checkpoint of the evaluation cannot be used: ${why}`, { cause });
   }
-}
-
-/** Bytes of a checkpoint, near enough. */
-export function stateBytes({ d_model, features, kCount, baseline }: EvaluationSizes): number {
-  const subjects = baseline ? 2 : 1;
-  return 8 * (subjects * (GROUPS * (2 + 3 * kCount) + d_model + features) + 6 * GROUPS);
 }

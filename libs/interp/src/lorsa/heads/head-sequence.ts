@@ -1,5 +1,4 @@
 import { assert } from '@heddle/core';
-import { DISPLAY_SHARE } from './limits.ts';
 
 /** Where heads looked in one sequence. */
 export interface HeadAttention {
@@ -74,17 +73,4 @@ export function zRow(
     row.zPattern[s] = a * values[s * ovHeads + head];
   }
   return row;
-}
-
-/** The entries of a z-pattern that are shown: those of at least 1 % of the activation, in the order of positions. */
-export function displayed(
-  zPattern: Float64Array,
-  z: number,
-): readonly { readonly position: number; readonly value: number }[] {
-  const out: { position: number; value: number }[] = [];
-  zPattern.forEach((value, position) => {
-    if (value !== 0 && Math.abs(value) >= DISPLAY_SHARE * Math.abs(z))
-      out.push({ position, value });
-  });
-  return out;
 }

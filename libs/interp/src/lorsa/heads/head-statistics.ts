@@ -4,7 +4,7 @@ import { encodeBlob, openTensors } from './blob.ts';
 import { DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
 import { forEachActive, type HeadAttention, type HeadSequence } from './head-sequence.ts';
 import { drawOf, type HeadEvent, KeptEvents } from './kept-events.ts';
-import { DENSE_FREQUENCY, RESERVOIR_DEFAULT, TOKENS_DEFAULT } from './limits.ts';
+import { RESERVOIR_DEFAULT, TOKENS_DEFAULT } from './limits.ts';
 import { TokenCounts, type TokenWeight } from './token-counts.ts';
 
 export interface StatisticsSizes {
@@ -171,14 +171,6 @@ export class HeadStatistics {
     return this.largest[head];
   }
 
-  dead(head: number): boolean {
-    return this.active[head] === 0;
-  }
-
-  dense(head: number): boolean {
-    return this.frequency(head) > DENSE_FREQUENCY;
-  }
-
   /** Strongest first; ties: earlier in the text. */
   top(head: number): HeadSample[] {
     return this.kept
@@ -305,17 +297,4 @@ function pullsOf(
     if (pull > 0) total += pull;
   }
   return total;
-}
-
-/** Which rows of which sequences samples need: z-patterns are not kept, so their sequences are looked at once more. */
-export function wantedRows(
-  samples: Iterable<{ readonly head: number; readonly sample: HeadEvent }>,
-): Map<number, { readonly head: number; readonly position: number }[]> {
-  const wanted = new Map<number, { head: number; position: number }[]>();
-  for (const { head, sample } of samples) {
-    const rows = wanted.get(sample.sequence) ?? [];
-    rows.push({ head, position: sample.position });
-    wanted.set(sample.sequence, rows);
-  }
-  return wanted;
 }

@@ -11,21 +11,15 @@ export { type ArithmeticFit, arithmeticFit, type SumCell } from './detectors/ari
 export { DETECTORS, type HeadScore, ProbeTally } from './detectors/probe-tally.ts';
 export { bucketRange, DISTANCE_BUCKETS, distanceBucket } from './distance-buckets.ts';
 export {
-  type CardSources,
-  type HeadCard,
   type HeadRoles,
-  headCard,
   headRoles,
   type RoleToken,
   TOKEN_ROLES,
-  TokenIndex,
-  type TokenMatter,
   type TokenRole,
-} from './head-card.ts';
+} from './head-roles.ts';
 export { type HeadRule, learnRule, type RuleToken, ruleText } from './head-rule.ts';
 export { referenceSequence } from './head-sequence.reference.ts';
 export {
-  displayed,
   forEachActive,
   type HeadAttention,
   type HeadRow,
@@ -37,12 +31,11 @@ export {
   HeadStatistics,
   type StatisticsSizes,
   type TokenOccurrences,
-  wantedRows,
 } from './head-statistics.ts';
 export { HeldOutText } from './held-out-text.ts';
 export { forInspection, type InspectedLayer } from './inspection.ts';
 export type { HeadEvent } from './kept-events.ts';
-export { DENSE_FREQUENCY, DISPLAY_SHARE, HELD_OUT_TOKENS_MAX, SAMPLES_MAX } from './limits.ts';
+export { HELD_OUT_TOKENS_MAX } from './limits.ts';
 export {
   buildHostHeads,
   encodedHostHeads,
@@ -51,7 +44,6 @@ export {
   type OriginalDistribution,
   OriginalHeads,
   type OriginalShares,
-  QUOTED_FIGURES,
 } from './original-heads.ts';
 export { drawProbes, probeTexts } from './probes/draw-probes.ts';
 export {

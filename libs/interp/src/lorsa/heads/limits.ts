@@ -1,15 +1,6 @@
 /** Slots per token for activations without a K (relu, jumprelu): published dictionaries are active on a few hundred at most; more is refused, never cut. */
 export const ACTIVE_MAX = 512;
 
-/** Entries of a z-pattern below this share of the activation are not shown (post_analysis/lorsa.py of the authors). */
-export const DISPLAY_SHARE = 1e-2;
-
-/** Active on more than this share of tokens: "dense" (methods 1.8). */
-export const DENSE_FREQUENCY = 0.1;
-
-/** Top activations kept per head: eight are shown, and more than 64 nobody reads. */
-export const SAMPLES_MAX = 64;
-
 /** Activations per head drawn evenly from all: a quantile is known to ±0.5/√64 = 6 %. */
 export const RESERVOIR_DEFAULT = 64;
 

@@ -12,12 +12,6 @@ import { forEachActive, type HeadSequence } from './head-sequence.ts';
 const SPREAD_SHARE = 0.8;
 const FORMAT = 'heddle.heads.original/1';
 
-/** The two notes about the paper disagree (methods 1.10); a distribution is shown next to both. */
-export const QUOTED_FIGURES = [
-  { one: undefined, two: undefined, threeOrMore: undefined, spread: 0.25 },
-  { one: 0.5, two: 0.25, threeOrMore: 0.25, spread: 0.5 },
-] as const;
-
 export interface OriginalShares {
   /** share_h ≥ 0, sum 1, `[head]`; all 0 when the head was never active or no host head wrote its way. */
   readonly shares: Float64Array;
@@ -117,7 +111,7 @@ export class OriginalHeads {
     return { shares, participationRatio: 1 / squares, headsFor80, spread: headsFor80 >= 2 };
   }
 
-  /** Over all heads with a share; shown next to `QUOTED_FIGURES`. */
+  /** Over all heads with a share. */
   distribution(): OriginalDistribution {
     const count = this.sums.length / this.n_heads;
     const all = Array.from({ length: count }, (_, i) => this.of(i)).filter(

@@ -6,13 +6,27 @@ export interface TokenWeight {
   readonly token: number;
   /** Its share of the head's total weight, in 0 to 1. */
   readonly weight: number;
-  /** Sightings that were counted; exact when `error` is 0, else too low by at most what `error` says. */
+  /** Sightings that were counted; exact when `error` is 0, else some may be missing. */
   readonly count: number;
   /** The true share lies in weight − error to weight. */
   readonly error: number;
 }
 
 const EMPTY = -1;
+
+interface Counted {
+  readonly weight: number;
+  readonly count: number;
+  readonly error: number;
+}
+
+const unlisted = (most: number): Counted => ({ weight: most, count: 0, error: most });
+
+const added = (a: Counted, b: Counted): Counted => ({
+  weight: a.weight + b.weight,
+  count: a.count + b.count,
+  error: a.error + b.error,
+});
 
 /**
  * *The heaviest tokens of every head* in bounded memory: space-saving (Metwally et al. 2005) with weights. Exact while a
@@ -89,16 +103,46 @@ export class TokenCounts {
     return out.sort((a, b) => b.weight - a.weight || a.token - b.token).slice(0, limit);
   }
 
+  /**
+   * Takes in the counts of another part (Agarwal et al. 2012): a token that a full part does not list may have weighed there as much
+   * as the least that it lists, which is added and said as error; of the union the heaviest stay.
+   */
   merge(other: TokenCounts): void {
     assert(other.heads === this.heads && other.capacity === this.capacity, 'same sizes');
     for (let head = 0; head < this.heads; head++) {
-      const before = this.totals[head];
-      const from = head * this.capacity;
-      for (let at = from; at < from + this.capacity && other.ids[at] !== EMPTY; at++) {
-        this.add(head, other.ids[at], other.weights[at], other.counts[at], other.errors[at]);
+      const [mine, theirs] = [this.row(head), other.row(head)];
+      const [least, otherLeast] = [this.least(mine), this.least(theirs)];
+      const union = [...mine].map(([token, own]) => {
+        return [token, added(own, theirs.get(token) ?? unlisted(otherLeast))] as const;
+      });
+      for (const [token, own] of theirs) {
+        if (!mine.has(token)) union.push([token, added(unlisted(least), own)]);
       }
-      this.totals[head] = before + other.totals[head];
+      union.sort(([a, x], [b, y]) => y.weight - x.weight || a - b);
+      union.slice(0, this.capacity).forEach(([token, { weight, count, error }], i) => {
+        this.put(head * this.capacity + i, token, weight, count, error);
+      });
+      this.totals[head] += other.totals[head];
     }
+  }
+
+  private row(head: number): Map<number, Counted> {
+    const row = new Map<number, Counted>();
+    const from = head * this.capacity;
+    for (let at = from; at < from + this.capacity && this.ids[at] !== EMPTY; at++) {
+      row.set(this.ids[at], {
+        weight: this.weights[at],
+        count: this.counts[at],
+        error: this.errors[at],
+      });
+    }
+    return row;
+  }
+
+  /** What a token that a row does not list can weigh at most. */
+  private least(row: ReadonlyMap<number, Counted>): number {
+    if (row.size < this.capacity) return 0;
+    return Math.min(...[...row.values()].map(({ weight }) => weight));
   }
 
   tensors(): Record<string, Tensor> {
