@@ -22,6 +22,7 @@ export {
 export { freePort, listens, until } from './servers/free-port.ts';
 export { type NatsServer, startNats, startNatsCluster } from './servers/nats-server.ts';
 export { type S3Server, startS3 } from './servers/s3-server.ts';
+export { waitOut } from './servers/wait-out.ts';
 export { MemoryBlobs } from './simulated/memory-blobs.ts';
 export { MemoryJournal } from './simulated/memory-journal.ts';
 export { MemoryQueue } from './simulated/memory-queue.ts';

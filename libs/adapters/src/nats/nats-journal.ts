@@ -6,7 +6,7 @@ import { packEvents, unpackEvents } from './event-frames.ts';
 import { appendMessage, bornAt, type JournalSubject, type Tail, tailOf } from './journal-append.ts';
 import { NATS_LIMITS } from './limits.ts';
 import { nameOf, subjectTokens } from './names.ts';
-import type { NatsLink } from './nats-link.ts';
+import { guarded, type NatsLink } from './nats-link.ts';
 import { ensureStream, streamInfo, subjectsOf } from './streams.ts';
 import { lastOf, readSubject, type Stored } from './subject-pages.ts';
 
@@ -101,7 +101,10 @@ export class NatsJournal implements Journal {
   async *follow(stream: string, after: number, signal: AbortSignal): AsyncGenerator<JournalEvent> {
     const { link } = this;
     const subject = `${link.prefix}.journaled.${subjectTokens(stream)}`;
-    const announced = new Announcements(link, subject);
+    const announced = await guarded(
+      `following ${stream}`,
+      async () => new Announcements(link, subject),
+    );
     let last = after;
     let heardMs = link.clock.monotonic();
     try {

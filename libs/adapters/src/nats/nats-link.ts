@@ -195,7 +195,11 @@ export class NatsLink {
           }
         },
       });
-      this.nc.publish(subject, payload, { reply: inbox });
+      try {
+        this.nc.publish(subject, payload, { reply: inbox });
+      } catch (error) {
+        end(error); // closed meanwhile
+      }
     });
   }
 

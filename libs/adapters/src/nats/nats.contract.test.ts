@@ -10,12 +10,10 @@ import {
   SERVERS,
   silentLog,
   startNats,
+  waitOut,
 } from '@heddle/testkit';
 import { systemClock } from '../clock/index.ts';
 import { type NatsOptions, type NatsStores, openNats } from './index.ts';
-
-/** A real server's timers are not ours: what is waited for has happened somewhat later. */
-const TIMER_SLACK_MS = 60;
 
 for (const program of [SERVERS.natsMinimum, SERVERS.natsCurrent]) {
   const name = `NATS ${program.version}`;
@@ -46,8 +44,7 @@ for (const program of [SERVERS.natsMinimum, SERVERS.natsCurrent]) {
 
   queueContract(`${name} queue`, async (messagesMax) => {
     const { queue, close } = await open({ queue: { messagesMax } });
-    const pass = (ms: number): Promise<void> => systemClock.sleep(ms + TIMER_SLACK_MS);
-    return { queue, pass, close };
+    return { queue, pass: waitOut, close };
   });
 
   blobsContract(`${name} object store`, async () => {

@@ -43,11 +43,13 @@ export async function pullMessage(
   });
   const leave = link.onReturn(end);
   signal?.addEventListener('abort', end, { once: true });
-  link.nc.publish(
-    `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
-    JSON.stringify({ batch: 1, expires: nanos(waitMs) }),
-    { reply: inbox },
-  );
+  try {
+    const request = JSON.stringify({ batch: 1, expires: nanos(waitMs) });
+    link.nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, request, { reply: inbox });
+  } catch (error) {
+    failure = unavailable(`${stream} could not be pulled from`, error); // closed meanwhile
+    end();
+  }
   await link.clock.sleep(waitMs + NATS_LIMITS.pullGraceMs, ending.signal);
   end();
   leave();
