@@ -92,6 +92,15 @@ test('imports go down the floors, never up or sideways', () => {
   assert.deepEqual(found, []);
 });
 
+test('what we ship loads neither a fixture nor the testkit', () => {
+  const found = complaints((file, specifier) => {
+    if (file.isTest || file.path.startsWith('libs/testkit/')) return undefined;
+    const testing = /^@heddle\/testkit\b|-fixture\.ts$/.test(specifier);
+    return testing ? `${specifier} is for tests` : undefined;
+  });
+  assert.deepEqual(found, []);
+});
+
 test('a vendor is imported through its door alone', () => {
   const found = complaints((file, specifier) => {
     if (file.isTest) return undefined;

@@ -7,6 +7,7 @@ export interface SourceFile {
   /** From the root, with slashes: `libs/core/src/rng.ts`. */
   readonly path: string;
   readonly text: string;
+  /** A test, or what only tests load: `x-fixture.ts`. */
   readonly isTest: boolean;
 }
 
@@ -23,7 +24,7 @@ export function sourceFiles(
     .map((path) => ({
       path,
       text: readFileSync(`${ROOT}${path}`, 'utf8'),
-      isTest: /\.test\.ts$/.test(path) || path.startsWith('test/'),
+      isTest: /(\.test|-fixture)\.ts$/.test(path) || path.startsWith('test/'),
     }));
 }
 

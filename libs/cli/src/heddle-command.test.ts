@@ -301,3 +301,8 @@ test('interventions are read strictly', async () => {
     assertError(ran, 'INVALID_ARGUMENT');
   }
 });
+
+test('an export into a folder that takes none is 3 at once', { timeout: 20_000 }, async () => {
+  const ran = await run(['lorsa', 'export', 'run-1', '--out', '/proc/heddle', '--json']);
+  assert.equal(ran.status, 3, ran.err);
+});

@@ -55,7 +55,9 @@ export function showTraining(job: string, s: TrainSummary, file: string | undefi
     ],
   ]);
   const run = file ?? job;
-  return `${lines}\nlook at its heads: heddle lorsa analyse ${job}\nmeasure it in the model: heddle lorsa eval ${job}\nuse it: heddle lorsa apply ${run} --input F.safetensors --out F`;
+  const poor =
+    s.fvu >= 1 ? '\nit explains less than the mean output would: lower --lr, or train longer' : '';
+  return `${lines}${poor}\nlook at its heads: heddle lorsa analyse ${job}\nmeasure it in the model: heddle lorsa eval ${job}\nuse it: heddle lorsa apply ${run} --input F.safetensors --out F`;
 }
 
 /** What `lorsa.sweep` found. */

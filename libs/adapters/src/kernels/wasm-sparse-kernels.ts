@@ -1,5 +1,6 @@
 import { assert } from '@heddle/core';
 import {
+  CLIP_EPSILON,
   type LorsaParameter,
   parameterNames,
   parameterShape,
@@ -35,8 +36,6 @@ export interface OpenOptions {
 }
 
 const VIEWS = { f32: Float32Array, i32: Int32Array, f64: Float64Array } as const;
-/** Keeps clip / norm finite for a zero gradient, as the graph's and PyTorch's. */
-const CLIP_EPSILON = 1e-6;
 
 /** `SparseKernels` in WebAssembly: this thread copies a step's small tensors in and sums up parts; the pool computes. */
 export class WasmSparseKernels implements SparseKernels {

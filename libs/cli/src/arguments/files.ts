@@ -61,7 +61,8 @@ function tooLarge(path: string, option: string, bytes: number): OperationError {
   });
 }
 
-function fileError(thrown: unknown, path: string, option: string): unknown {
+/** The refusal that an error of the file system is. */
+export function fileError(thrown: unknown, path: string, option: string): unknown {
   const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
   const rest = { field: option, cause: thrown };
   if (code === 'ENOENT' || code === 'ENOTDIR')

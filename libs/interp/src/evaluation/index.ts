@@ -12,13 +12,11 @@ export {
   encodedLorsaEvaluation,
   evaluationConstants,
   evaluationFeeds,
-  tokenFactors,
 } from './lorsa-evaluation.ts';
 export { type Ratio, ratio } from './ratio.ts';
 export {
   addMeasures,
   emptyReconstructionSums,
-  GROUPS,
   meanOffset,
   type ReconstructionFigures,
   type ReconstructionSums,

@@ -161,7 +161,7 @@ export function evaluationFeeds(
  * What x or y of each token is multiplied by, `[batch, pos]`: √d_model over the norm that the normalisation looks at
  * (methods 1.4); padding takes part in no mean. A vector of zeros stays zeros.
  */
-export function tokenFactors(
+function tokenFactors(
   { config, normalisation, norms }: LorsaLayer,
   { x, y, lengths }: EvaluationBatch,
   side: 'input' | 'output',

@@ -1,5 +1,6 @@
 import { assert } from '@heddle/core';
 import type { GraphBuilder, Value } from '@heddle/onnx';
+import { nextName, stateFeeds } from './state-feeds.ts';
 
 /** Adam's constants (Kingma & Ba 2015), PyTorch's defaults. */
 export interface AdamConfig {
@@ -78,4 +79,44 @@ export function adamGraph(
   const root = g.add(g.sqrt(g.div(nextV, inputs.correction2)), inputs.epsilon);
   const move = g.div(g.mul(nextM, g.div(inputs.rate, inputs.correction1)), root);
   return { p: g.sub(p, move), m: nextM, v: nextV };
+}
+
+/** A parameter in a graph that trains it. */
+export interface Trained {
+  readonly name: string;
+  readonly value: Value;
+  readonly shape: readonly number[];
+  /** d loss / d value. */
+  readonly slope: Value;
+}
+
+/**
+ * The end of a training step: clips all gradients together and moves every parameter.
+ *
+ *   feeds     learning_rate, beta1, beta2, epsilon, correction1, correction2, clip_norm · adam_m.*, adam_v.*
+ *   outputs   next.* of every state feed · gradient_norm (before clipping) · `withGradients`: gradient.*
+ */
+export function optimiserGraph(
+  g: GraphBuilder,
+  trained: readonly Trained[],
+  withGradients: boolean,
+): void {
+  const adam = adamInputs(g);
+  const clip = g.input('clip_norm', 'f32', []);
+  g.scope('adam', () => {
+    const squares = trained.map(({ slope }) => g.reduceSumSquare(slope, { keepDims: false }));
+    const norm = g.sqrt(squares.reduce((a, b) => g.add(a, b)));
+    const factor = g.min(g.div(clip, g.add(norm, CLIP_EPSILON)), 1);
+    g.output('gradient_norm', norm);
+    for (const { name, value, shape, slope } of trained) {
+      if (withGradients) g.output(`gradient.${name}`, slope);
+      const feeds = stateFeeds(name);
+      const moment = (feed: string) => g.input(feed, 'f32', shape);
+      const state = { p: value, m: moment(feeds.m), v: moment(feeds.v) };
+      const next = adamGraph(g, adam, state, g.mul(slope, factor));
+      g.output(nextName(feeds.p), next.p);
+      g.output(nextName(feeds.m), next.m);
+      g.output(nextName(feeds.v), next.v);
+    }
+  });
 }

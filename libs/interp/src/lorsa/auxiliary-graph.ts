@@ -22,10 +22,10 @@ export const SILENT_MAX = 2 ** 24;
 /** Which heads are dead before the step (1 or 0, `[ov_head]`); counts the step's silence for the next one. */
 export function silenceGraph(
   g: GraphBuilder,
-  config: LorsaConfig,
+  { n_ov_heads }: Pick<LorsaConfig, 'n_ov_heads'>,
   { fired, tokens }: Pick<LossValues, 'fired' | 'tokens'>,
 ): { readonly dead: Value } {
-  const silent = g.input(AUX.silent, 'f32', [config.n_ov_heads]);
+  const silent = g.input(AUX.silent, 'f32', [n_ov_heads]);
   const threshold = g.input(AUX.deadTokens, 'f32', []);
   return g.scope('silence', () => {
     const longer = g.min(g.add(silent, tokens), SILENT_MAX);
@@ -42,7 +42,7 @@ export function silenceGraph(
  */
 export function auxiliaryGraph(
   g: GraphBuilder,
-  { preActivations, rank }: LorsaValues,
+  { preActivations, rank }: Pick<LorsaValues, 'preActivations' | 'rank'>,
   of: Pick<LossValues, 'error' | 'weight'> & { readonly dead: Value; readonly W_O: Value },
 ): { readonly reconstruction: Value; readonly cotangent: Value; readonly loss: Value } {
   const coefficient = g.input(AUX.coefficient, 'f32', []);

@@ -4,7 +4,7 @@ export {
   flipRarelyPositive,
   initialiseActiveSubspace,
 } from './active-subspace.ts';
-export { ADAM_DEFAULTS, type AdamConfig } from './adam.ts';
+export { ADAM_DEFAULTS, type AdamConfig, CLIP_EPSILON } from './adam.ts';
 export {
   applyFactors,
   applyGate,
@@ -13,7 +13,7 @@ export {
   zPatterns,
 } from './apply.reference.ts';
 export { type EncodingOutputs, encodedEncoding, encodingFeeds } from './apply-graph.ts';
-export { SILENT_MAX } from './auxiliary-graph.ts';
+export { AUX, SILENT_MAX } from './auxiliary-graph.ts';
 export {
   type LorsaLayer,
   layerFromCheckpoint,

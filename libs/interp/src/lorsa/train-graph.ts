@@ -1,13 +1,12 @@
 import { encodeModel, type Graph, GraphBuilder, type Value, vjp } from '@heddle/onnx';
 
 import { type Tensor, tensor } from '@heddle/tensor';
-import { type AdamConfig, adamCorrections, adamGraph, adamInputs, CLIP_EPSILON } from './adam.ts';
+import { type AdamConfig, adamCorrections, optimiserGraph, type Trained } from './adam.ts';
 import { AUX, auxiliaryGraph, silenceGraph } from './auxiliary-graph.ts';
 import { type LorsaValues, layerInputs, lorsaGraph, parameterInputs } from './forward-graph.ts';
 import type { LorsaConfig } from './lorsa-config.ts';
-import { type LorsaParameter, parameterNames, parameterShape } from './lorsa-weights.ts';
-import { type ParameterValues, required } from './projection-graph.ts';
-import { nextName, stateFeeds } from './state-feeds.ts';
+import { parameterNames, parameterShape } from './lorsa-weights.ts';
+import { required } from './projection-graph.ts';
 
 export interface StepGraphOptions {
   /** Also outputs `gradient.NAME` of every parameter, before clipping: for tests and comparisons. */
@@ -42,51 +41,18 @@ export function buildTrainStep(config: LorsaConfig, options: StepGraphOptions = 
   // Cotangents by hand, so that the error which AuxK explains is a constant to autodiff.
   const outputs = [forward.reconstruction, ...(aux ? [aux.reconstruction] : [])];
   const cotangents = [main.cotangent, ...(aux ? [aux.cotangent] : [])];
-  const wrt = parameterNames(config).map((name) => required(parameters, name));
+  const names = parameterNames(config);
+  const wrt = names.map((name) => required(parameters, name));
   const slopes = g.scope('backward', () => vjp(g, outputs, cotangents, wrt));
-  buildOptimiser(g, config, { parameters, slopes, withGradients: options.withGradients ?? false });
+  const trained = names.map((name, i): Trained => {
+    return { name, value: wrt[i], shape: parameterShape(config, name), slope: slopes[i] };
+  });
+  optimiserGraph(g, trained, options.withGradients ?? false);
 
   g.output('loss', aux ? g.add(main.loss, aux.loss) : main.loss);
   if (aux) g.output(AUX.loss, aux.loss);
   g.output('winners', forward.winners);
   return g.build();
-}
-
-/** Clips all gradients together and moves every parameter. */
-function buildOptimiser(
-  g: GraphBuilder,
-  config: LorsaConfig,
-  of: { parameters: ParameterValues; slopes: readonly Value[]; withGradients: boolean },
-): void {
-  const { parameters, slopes } = of;
-  const adam = adamInputs(g);
-  const clip = g.input('clip_norm', 'f32', []);
-  g.scope('adam', () => {
-    const squares = slopes.map((slope) => g.reduceSumSquare(slope, { keepDims: false }));
-    const norm = g.sqrt(squares.reduce((a, b) => g.add(a, b)));
-    const factor = g.min(g.div(clip, g.add(norm, CLIP_EPSILON)), 1);
-    g.output('gradient_norm', norm);
-    parameterNames(config).forEach((name, index) => {
-      const slope = slopes[index];
-      if (of.withGradients) g.output(`gradient.${name}`, slope);
-      buildUpdate(g, config, { name, parameters, adam }, g.mul(slope, factor));
-    });
-  });
-}
-
-function buildUpdate(
-  g: GraphBuilder,
-  config: LorsaConfig,
-  of: { name: LorsaParameter; parameters: ParameterValues; adam: ReturnType<typeof adamInputs> },
-  slope: Value,
-): void {
-  const feeds = stateFeeds(of.name);
-  const moment = (feed: string) => g.input(feed, 'f32', parameterShape(config, of.name));
-  const state = { p: required(of.parameters, of.name), m: moment(feeds.m), v: moment(feeds.v) };
-  const next = adamGraph(g, of.adam, state, slope);
-  g.output(nextName(feeds.p), next.p);
-  g.output(nextName(feeds.m), next.m);
-  g.output(nextName(feeds.v), next.v);
 }
 
 /** What the loss hands on. */

@@ -59,7 +59,7 @@ export function saeGradients(
       gradients.b_dec.data[d] += value;
     });
     backward(weights, gradients, row, slope);
-    if (!auxiliary) continue;
+    if (!auxiliary || !Array.from(auxiliary.dead).some(Boolean)) continue; // nobody to rebuild anything
     const pre = forward.preActivations.data.subarray(t * d_sae, (t + 1) * d_sae);
     const acts = deadActs(pre, norms, auxiliary);
     const rest = rebuilt(weights, acts, d_model).map((value, d) => value + error[d]);

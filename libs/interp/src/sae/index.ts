@@ -1,4 +1,3 @@
-export { SAE_AUX } from './auxiliary-graph.ts';
 export { type SaeForward, saeForward } from './forward.reference.ts';
 export { type SaeAuxiliary, type SaeGradients, saeGradients } from './gradients.reference.ts';
 export { initialiseSae } from './initialise.ts';
@@ -27,7 +26,6 @@ export {
   encodedSaeLoss,
   encodedSaeStep,
   SAE_STATE,
-  saeStateFeeds,
 } from './train-graph.ts';
 export {
   decodeSaeState,

@@ -1,10 +1,11 @@
 import { encodeModel, type Graph, GraphBuilder, type Value } from '@heddle/onnx';
+import { buildGate } from '../lorsa/forward-graph.ts';
 import { SAE_PARAMETERS, type SaeConfig, type SaeParameter, saeShape } from './sae-config.ts';
 
 export type SaeParameterValues = Readonly<Record<SaeParameter, Value>>;
 
 export interface SaeValues {
-  /** a, and what competes: ReLU(a ‖w_dec‖); `[token, feature]`. */
+  /** a, and what competes: a ‖w_dec‖, which wins only where it is positive; `[token, feature]`. */
   readonly pre: Value;
   readonly rank: Value;
   /** 1 where a feature won and is active, `[token, feature]`; no gradient passes through it. */
@@ -26,7 +27,7 @@ export function saeParameterInputs(g: GraphBuilder, config: SaeConfig): SaeParam
 }
 
 /** a of every token, `[token, feature]`, from y `[token, d_model]`. */
-export function saePreActivations(
+function saePreActivations(
   g: GraphBuilder,
   { W_enc, b_enc, b_dec }: SaeParameterValues,
   y: Value,
@@ -44,13 +45,11 @@ export function saeGraph(
   return g.scope('sae', () => {
     const pre = saePreActivations(g, parameters, y);
     const norms = g.reduceL2(parameters.W_dec, { axes: [1], keepDims: false });
-    const rank = g.relu(g.mul(pre, norms));
-    const { values, indices } = g.topK(rank, topK);
-    const ones = g.cast(g.greater(values, 0), 'f32');
-    const active = g.scatterElements(g.constantOfShape(pre.shape, 0), indices, ones, { axis: 1 });
+    const rank = g.mul(pre, norms);
+    const { active, winners } = buildGate(g, rank, topK);
     const featureActs = g.mul(pre, active);
     const reconstruction = g.add(g.gemm(featureActs, parameters.W_dec), parameters.b_dec);
-    return { pre, rank, active, featureActs, winners: indices, reconstruction };
+    return { pre, rank, active, featureActs, winners, reconstruction };
   });
 }
 

@@ -4,10 +4,10 @@ import { Rng } from '@heddle/core';
 import { interpret } from '@heddle/onnx';
 import { type Tensor, tensor, zeros } from '@heddle/tensor';
 import { ADAM_DEFAULTS } from '../lorsa/adam.ts';
+import { AUX } from '../lorsa/auxiliary-graph.ts';
 import { stepFeeds } from '../lorsa/train-graph.ts';
-import { SAE_AUX } from './auxiliary-graph.ts';
 import { saeForward, winners } from './forward.reference.ts';
-import { saeGradients } from './gradients.reference.ts';
+import { type SaeAuxiliary, saeGradients } from './gradients.reference.ts';
 import { initialiseSae } from './initialise.ts';
 import {
   mapSae,
@@ -115,23 +115,29 @@ test('with AuxK too, what the dead features rebuild being held fixed', () => {
   }
 });
 
-for (const isAuxiliary of [false, true]) {
-  const name = isAuxiliary ? 'with AuxK' : 'without AuxK';
+const NOBODY_DEAD = { ...AUXILIARY, dead: Array.from(AUXILIARY.dead, () => 0) };
+for (const [name, auxiliary] of [
+  ['without AuxK', undefined],
+  ['with AuxK', AUXILIARY],
+  ['with AuxK and nobody dead', NOBODY_DEAD],
+] as const) {
   test(`${name}: loss, sums, firing and every gradient of the graph are the twin’s`, () => {
-    agreesWithTwin(isAuxiliary);
+    agreesWithTwin(auxiliary);
   });
 }
 
-function agreesWithTwin(isAuxiliary: boolean): void {
+function agreesWithTwin(auxiliary: SaeAuxiliary | undefined): void {
+  const isAuxiliary = auxiliary !== undefined;
   const { weights, y, valid, weight } = makeCase();
-  const auxiliary = isAuxiliary ? { auxiliary: AUXILIARY } : {};
-  const twin = saeGradients(CONFIG, weights, { y, weight, ...auxiliary });
-  const silent = Float64Array.from(AUXILIARY.dead, (dead) => (dead ? 100 : 99));
+  const twin = saeGradients(CONFIG, weights, { y, weight, ...(auxiliary ? { auxiliary } : {}) });
+  assert.equal(twin.auxiliaryLoss > 0, auxiliary === AUXILIARY);
+  const dead = auxiliary?.dead ?? AUXILIARY.dead;
+  const silent = Float64Array.from(dead, (is) => (is ? 100 : 99));
   const auxiliaryFeeds = {
-    [SAE_AUX.silent]: tensor('f64', [CONFIG.d_sae], silent),
-    [SAE_AUX.deadTokens]: tensor('f64', [], Float64Array.of(100)),
-    [SAE_AUX.coefficient]: tensor('f64', [], Float64Array.of(AUXILIARY.coefficient)),
-    [SAE_AUX.topK]: tensor('i64', [1], BigInt64Array.of(BigInt(AUXILIARY.topK))),
+    [AUX.silent]: tensor('f64', [CONFIG.d_sae], silent),
+    [AUX.deadTokens]: tensor('f64', [], Float64Array.of(100)),
+    [AUX.coefficient]: tensor('f64', [], Float64Array.of(AUXILIARY.coefficient)),
+    [AUX.topK]: tensor('i64', [1], BigInt64Array.of(BigInt(AUXILIARY.topK))),
   };
   const moments = Object.fromEntries(
     SAE_STATE.filter((feed) => feed.includes('.')).map((feed) => [
@@ -170,9 +176,9 @@ function agreesWithTwin(isAuxiliary: boolean): void {
   });
   near(data('total'), total, 1e-12, 'total');
   if (!isAuxiliary) return;
-  near(data(SAE_AUX.loss), [twin.auxiliaryLoss], 1e-12);
+  near(data(AUX.loss), [twin.auxiliaryLoss], 1e-12);
   const next = fired.map((count, i) => (count > 0 ? 0 : silent[i] + 6));
-  near(data(`next.${SAE_AUX.silent}`), next, 0, 'silence');
+  near(data(`next.${AUX.silent}`), next, 0, 'silence');
 }
 
 test('the engine’s activations are the twin’s: the same winners, strongest first', () => {

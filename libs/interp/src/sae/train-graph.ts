@@ -1,22 +1,13 @@
 import { encodeModel, type Graph, GraphBuilder, type Value, vjp } from '@heddle/onnx';
-import { type AdamInputs, adamGraph, adamInputs, CLIP_EPSILON } from '../lorsa/adam.ts';
-import { saeAuxiliaryGraph } from './auxiliary-graph.ts';
-import {
-  SAE_PARAMETERS,
-  type SaeConfig,
-  type SaeParameter,
-  type SaeWeights,
-  saeShape,
-} from './sae-config.ts';
+import { optimiserGraph, type Trained } from '../lorsa/adam.ts';
+import { AUX, auxiliaryGraph, silenceGraph } from '../lorsa/auxiliary-graph.ts';
+import { stateFeeds } from '../lorsa/state-feeds.ts';
+import { SAE_PARAMETERS, type SaeConfig, type SaeWeights, saeShape } from './sae-config.ts';
 import { type SaeParameterValues, saeGraph, saeParameterInputs } from './sae-graph.ts';
-
-/** Names of a parameter's state between steps: itself and Adam's moments, as feeds and in checkpoints. */
-export const saeStateFeeds = (name: SaeParameter) =>
-  ({ p: name, m: `adam_m.${name}`, v: `adam_v.${name}` }) as const;
 
 /** Every feed that is carried from step to step. */
 export const SAE_STATE: readonly string[] = SAE_PARAMETERS.flatMap((name) =>
-  Object.values(saeStateFeeds(name)),
+  Object.values(stateFeeds(name)),
 );
 
 export const saeStateShape = (config: SaeConfig, feed: string): readonly number[] =>
@@ -25,7 +16,7 @@ export const saeStateShape = (config: SaeConfig, feed: string): readonly number[
 export interface SaeStepOptions {
   /** Also outputs `gradient.NAME` of every parameter, before clipping: for tests and comparisons. */
   readonly withGradients?: boolean;
-  /** With AuxK: more feeds and outputs, see `saeAuxiliaryGraph`. */
+  /** With AuxK: more feeds and outputs, see `auxiliaryGraph` of Lorsa. */
   readonly auxiliary?: boolean;
 }
 
@@ -40,46 +31,32 @@ export interface SaeStepOptions {
 export function buildSaeStep(config: SaeConfig, options: SaeStepOptions = {}): Graph {
   const g = new GraphBuilder('sae_train_step');
   const parameters = saeParameterInputs(g, config);
-  const { W_dec } = parameters;
   const forward = buildForward(g, config, parameters);
-  const aux = options.auxiliary
-    ? saeAuxiliaryGraph(g, config, forward, { ...forward, W_dec })
-    : undefined;
+  const aux = options.auxiliary ? buildAuxiliary(g, config, parameters, forward) : undefined;
   g.output('loss', aux ? g.add(forward.loss, aux.loss) : forward.loss);
-  const adam = adamInputs(g);
-  const clip = g.input('clip_norm', 'f32', []);
   // Cotangents by hand, so that the error which AuxK explains is a constant to autodiff.
   const outputs = [forward.reconstruction, ...(aux ? [aux.reconstruction] : [])];
   const cotangents = [forward.cotangent, ...(aux ? [aux.cotangent] : [])];
   const wrt = SAE_PARAMETERS.map((name) => parameters[name]);
   const slopes = g.scope('backward', () => vjp(g, outputs, cotangents, wrt));
-  g.scope('adam', () => {
-    const squares = slopes.map((slope) => g.reduceSumSquare(slope, { keepDims: false }));
-    const norm = g.sqrt(squares.reduce((a, b) => g.add(a, b)));
-    const factor = g.min(g.div(clip, g.add(norm, CLIP_EPSILON)), 1);
-    g.output('gradient_norm', norm);
-    SAE_PARAMETERS.forEach((name, index) => {
-      const slope = slopes[index];
-      if (options.withGradients) g.output(`gradient.${name}`, slope);
-      buildUpdate(g, config, { name, parameter: parameters[name], adam }, g.mul(slope, factor));
-    });
+  const trained = SAE_PARAMETERS.map((name, i): Trained => {
+    return { name, value: wrt[i], shape: saeShape(config, name), slope: slopes[i] };
   });
+  optimiserGraph(g, trained, options.withGradients ?? false);
   return g.build();
 }
 
-function buildUpdate(
+/** AuxK as a Lorsa layer has it, features for heads; the decoder's bias takes no part. */
+function buildAuxiliary(
   g: GraphBuilder,
-  config: SaeConfig,
-  { name, parameter, adam }: { name: SaeParameter; parameter: Value; adam: AdamInputs },
-  slope: Value,
-): void {
-  const feeds = saeStateFeeds(name);
-  const moment = (feed: string) => g.input(feed, 'f32', saeShape(config, name));
-  const state = { p: parameter, m: moment(feeds.m), v: moment(feeds.v) };
-  const next = adamGraph(g, adam, state, slope);
-  g.output(`next.${feeds.p}`, next.p);
-  g.output(`next.${feeds.m}`, next.m);
-  g.output(`next.${feeds.v}`, next.v);
+  { d_sae }: SaeConfig,
+  { W_dec }: SaeParameterValues,
+  { pre, rank, error, weight, fired, tokens }: ForwardValues,
+) {
+  const { dead } = silenceGraph(g, { n_ov_heads: d_sae }, { fired, tokens });
+  const aux = auxiliaryGraph(g, { preActivations: pre, rank }, { error, weight, dead, W_O: W_dec });
+  g.output(AUX.loss, aux.loss);
+  return aux;
 }
 
 /** What the forward pass hands on. */

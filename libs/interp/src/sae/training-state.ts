@@ -1,8 +1,9 @@
 import { canonicalJson, dataLoss, type Json, type RngState } from '@heddle/core';
 import { readSafetensors, type Safetensors, writeSafetensors } from '@heddle/formats';
 import { showShape, type Tensor, tensor, zeros } from '@heddle/tensor';
+import { stateFeeds } from '../lorsa/state-feeds.ts';
 import { mapSae, SAE_PARAMETERS, type SaeConfig, type SaeWeights } from './sae-config.ts';
-import { SAE_STATE, saeStateFeeds, saeStateShape } from './train-graph.ts';
+import { SAE_STATE, saeStateShape } from './train-graph.ts';
 
 /** Everything that the next step depends on: stopped here and taken up again, a training goes on to the same bits. */
 export interface SaeTrainingState {
@@ -47,7 +48,7 @@ export function initialSaeState(
 ): SaeTrainingState {
   const tensors: Record<string, Tensor<'f32'>> = {};
   for (const name of SAE_PARAMETERS) {
-    const feeds = saeStateFeeds(name);
+    const feeds = stateFeeds(name);
     tensors[feeds.p] = single(weights[name]);
     tensors[feeds.m] = zeros('f32', weights[name].shape);
     tensors[feeds.v] = zeros('f32', weights[name].shape);

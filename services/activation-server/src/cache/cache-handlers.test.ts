@@ -33,10 +33,11 @@ before(async () => {
 
 after(() => folder.remove());
 
-/** Asks with jobs that only count what is submitted. */
+/** Asks with jobs that only count what is submitted; `taken`: what became of the job that has a name already. */
 async function start(
   changes: Partial<Init<StartCacheActivationsRequest>>,
   tokenizer: Tokenizer | null = TOKENIZER,
+  taken: (key: string) => object | undefined = () => undefined,
 ) {
   const submitted: unknown[] = [];
   const hub = folderHub({ roots: [folder.path] });
@@ -45,9 +46,12 @@ async function start(
   metrics.register(ACTIVATION_METRICS);
   const jobs = {
     list: async () => ({ jobs: [] }),
-    submit: async (_kind: string, request: unknown) => {
-      submitted.push(request);
-      return { id: 'job' };
+    submit: async (_kind: string, request: unknown, { key }: { readonly key: string }) => {
+      const there = taken(key);
+      if (there instanceof OperationError) throw there;
+      if (there) return there;
+      submitted.push({ ...(request as object), key });
+      return { id: 'job', status: 'queued' };
     },
   };
   const handlers = cacheHandlers({
@@ -151,6 +155,19 @@ test('defaults fit the model, and what is asked is named by its digest', async (
   assert.equal(again['question'], asked['question']);
   await file('asked.txt', 'one\n\ntwo!');
   assert.notEqual((await start({ corpus, context: 0 }))['question'], asked['question']);
+});
+
+test('a name that an ended pass still has is not given out again', async () => {
+  const corpus = await file('names.txt', 'one\n\ntwo');
+  const { key, question } = await start({ corpus });
+  assert.equal(key, question);
+  const ended: Readonly<Record<string, object>> = {
+    [`${question}`]: { id: 'first', status: 'cancelled' },
+    // The same text under another path: the runtime takes it for another request.
+    [`${question}.2`]: new OperationError({ code: 'already_exists', message: 'another request' }),
+  };
+  const next = await start({ corpus }, TOKENIZER, (name) => ended[name]);
+  assert.equal(next['key'], `${question}.3`);
 });
 
 test('a model without a tokenizer takes ids and refuses text', async () => {

@@ -418,9 +418,7 @@ test('shards are freed with their pass but for those that a kept job names; aske
   const all = shardBlobs(made.manifest);
   const { id } = await world.jobs.submit('test.keep', { blobs: mine }, { pinned: true });
   await world.jobs.wait(id, call.signal);
-
   await world.jobs.gc({});
-
   assert.equal(await present(world, mine), mine.length);
   assert.equal(await present(world, all), mine.length);
   const again = await pass(world, { corpus });
@@ -430,24 +428,6 @@ test('shards are freed with their pass but for those that a kept job names; aske
   const repaired = await pass(world, { corpus });
   assert.notEqual(repaired.id, again.id, 'a pass that lost a blob is no answer');
   assert.equal(repaired.digest, made.digest);
-});
-
-test('a name that an ended pass still has is not given out again, also for the same text elsewhere', async () => {
-  const world = await open('names');
-  const corpus = await textFile('names.txt', 20, 9);
-  const first = await pass(world, { corpus });
-  const { key } = await world.jobs.get(first.id);
-  await world.blobs.remove(first.digest);
-  const copy = await textFile('names/copy.txt', 20, 9);
-  const second = await pass(world, { corpus: copy });
-  assert.equal((await world.jobs.get(second.id)).key, `${key}.2`);
-  await world.blobs.remove(second.digest);
-  await world.jobs.pin(second.id);
-  await world.jobs.gc({}); // the first is forgotten: one is left, and it has the second's name
-
-  const third = await pass(world, { corpus });
-
-  assert.equal((await world.jobs.get(third.id)).key, `${key}.3`);
 });
 
 test('past the budget the pass that nobody asked for longest goes first', async () => {

@@ -1,15 +1,17 @@
 import { assert, OperationError } from '@heddle/core';
 import {
   ADAM_DEFAULTS,
+  AUX,
   type AuxiliarySettings,
   type KSchedule,
   type LearningRate,
   type LorsaSums,
   learningRateAt,
+  SILENT_MAX,
   stepFeeds,
   topKAt,
 } from '@heddle/interp/lorsa';
-import { SAE_AUX, SAE_STATE, type SaeConfig, type SaeTrainingState } from '@heddle/interp/sae';
+import { SAE_STATE, type SaeConfig, type SaeTrainingState } from '@heddle/interp/sae';
 import type { Feed, Outputs, Plan, Program, Step } from '@heddle/ports';
 import { type Tensor, tensor } from '@heddle/tensor';
 import type { DataPlace } from '../epoch-order.ts';
@@ -87,23 +89,23 @@ export function planSaeSteps(
   return { steps };
 }
 
-/** Tokens since each feature fired, for AuxK; fp32 counts single tokens up to 2^24, past any threshold. */
+/** Tokens since each feature fired, for AuxK. */
 function silence(
   { auxiliary, config }: SaeSettings,
   { silentTokens }: SaeTrainingState,
 ): Record<string, Tensor> {
   if (!auxiliary) return {};
-  const silent = Float32Array.from(silentTokens, (tokens) => Math.min(2 ** 24, tokens));
-  return { [SAE_AUX.silent]: tensor('f32', [config.d_sae], silent) };
+  const silent = Float32Array.from(silentTokens, (tokens) => Math.min(SILENT_MAX, tokens));
+  return { [AUX.silent]: tensor('f32', [config.d_sae], silent) };
 }
 
 function auxiliaryFeeds({ auxiliary }: SaeSettings): Record<string, Tensor> {
   if (!auxiliary) return {};
   const scalar = (value: number) => tensor('f32', [], Float32Array.of(value));
   return {
-    [SAE_AUX.deadTokens]: scalar(auxiliary.deadTokens),
-    [SAE_AUX.coefficient]: scalar(auxiliary.coefficient),
-    [SAE_AUX.topK]: tensor('i64', [1], BigInt64Array.of(BigInt(auxiliary.topK))),
+    [AUX.deadTokens]: scalar(auxiliary.deadTokens),
+    [AUX.coefficient]: scalar(auxiliary.coefficient),
+    [AUX.topK]: tensor('i64', [1], BigInt64Array.of(BigInt(auxiliary.topK))),
   };
 }
 

@@ -4,7 +4,7 @@ import { dataLoss, invalidArgument, notFound } from '@heddle/core';
 import type { ExportResponse } from '@heddle/ports/proto/lorsa';
 import type { Command } from 'commander';
 import { checkpointReference } from '../../arguments/checkpoint.ts';
-import { OutputFile } from '../../arguments/files.ts';
+import { fileError, OutputFile } from '../../arguments/files.ts';
 import type { Invocation } from '../../invocation.ts';
 import { showBytes, table } from '../../show.ts';
 
@@ -55,6 +55,14 @@ async function outputFolder(invocation: Invocation, out: string): Promise<string
   return folder;
 }
 
+/** Its parent is there: a recursive mkdir would go round for ever where the parent takes no folders (/proc). */
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder).catch((thrown: unknown) => {
+    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EEXIST') return;
+    throw fileError(thrown, folder, 'out');
+  });
+}
+
 interface WrittenFile {
   readonly name: string;
   readonly bytes: number;
@@ -81,7 +89,7 @@ async function written(
         yield chunk;
       }
     };
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const output = await OutputFile.plan(invocation, join(folder, file.name));
     await output.write(chunks());
     if (left !== 0) throw dataLoss(`${file.name} came short of ${left} bytes`);
