@@ -1,9 +1,10 @@
 export { type BlobsHarness, blobsContract, digestOf } from './contracts/blobs-contract.ts';
+export { type EventsHarness, eventsContract } from './contracts/events-contract.ts';
 export { type JournalHarness, journalContract } from './contracts/journal-contract.ts';
 export { type QueueHarness, queueContract } from './contracts/queue-contract.ts';
 export { type CountRequest, countingKind, countingResult } from './counting-kind.ts';
 export { JobWorld } from './job-world.ts';
-export { type Launched, type LaunchOptions, launch } from './processes/launch.ts';
+export { type Launched, type LaunchOptions, launch, launchCommand } from './processes/launch.ts';
 export {
   CountingMetrics,
   deafEvents,
@@ -11,6 +12,17 @@ export {
   recordingLog,
   silentLog,
 } from './quiet.ts';
+export {
+  missingServer,
+  SERVERS,
+  type ServerProgram,
+  serverPath,
+  serversFolder,
+} from './servers/binaries.ts';
+export { freePort, listens, until } from './servers/free-port.ts';
+export { type NatsServer, startNats, startNatsCluster } from './servers/nats-server.ts';
+export { type S3Server, startS3 } from './servers/s3-server.ts';
+export { waitOut } from './servers/wait-out.ts';
 export { MemoryBlobs } from './simulated/memory-blobs.ts';
 export { MemoryJournal } from './simulated/memory-journal.ts';
 export { MemoryQueue } from './simulated/memory-queue.ts';

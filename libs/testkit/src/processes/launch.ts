@@ -32,7 +32,14 @@ export function launch(
   options: LaunchOptions = {},
 ): Launched {
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', script, ...args];
-  const [command = '', ...rest] = [...(options.within ?? []), ...node];
+  return launchCommand([...(options.within ?? []), ...node], options);
+}
+
+/** Starts any program. */
+export function launchCommand(
+  [command = '', ...rest]: readonly string[],
+  options: Omit<LaunchOptions, 'within'> = {},
+): Launched {
   const child = spawn(command, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },

@@ -1,0 +1,92 @@
+import { failedPrecondition, OperationError, resourceExhausted } from '@heddle/core';
+import { JetStreamApiCodes, JetStreamApiError } from '@nats-io/jetstream';
+import { AuthorizationError, PermissionViolationError } from '@nats-io/transport-node';
+
+/** Error codes of JetStream that the client package has no names for (server/errors.json). */
+export const API_CODES = {
+  memoryResources: 10028,
+  storageResources: 10047,
+  insufficientResources: 10023,
+  storeFailed: 10077,
+  streamNameInUse: 10058,
+  duplicateInProcess: 10158,
+  consumerExists: 10148,
+} as const;
+
+const FULL: readonly number[] = [
+  API_CODES.memoryResources,
+  API_CODES.storageResources,
+  API_CODES.insufficientResources,
+  API_CODES.storeFailed,
+];
+
+/** An append, push or publication that met another sequence than it expected. */
+export function isWrongSequence(error: unknown): boolean {
+  return (
+    hasApiCode(error, JetStreamApiCodes.StreamWrongLastSequence) ||
+    hasApiCode(error, JetStreamApiCodes.StreamWrongLastSequenceUnknown)
+  );
+}
+
+/** A stream at one of its limits, or a server at its own. */
+export function isFull(error: unknown): boolean {
+  return FULL.some((code) => hasApiCode(error, code));
+}
+
+/** Whether JetStream answered with this code, also when the error is in our codes already. */
+export function hasApiCode(error: unknown, code: number): boolean {
+  const said = error instanceof OperationError ? error.cause : error;
+  return said instanceof JetStreamApiError && said.code === code;
+}
+
+/** There is no such stream or consumer: waiting makes none, its owner does. */
+export function isMissing(error: unknown): boolean {
+  return (
+    hasApiCode(error, JetStreamApiCodes.StreamNotFound) ||
+    hasApiCode(error, JetStreamApiCodes.ConsumerNotFound)
+  );
+}
+
+export function isPassing(error: unknown): boolean {
+  return error instanceof OperationError && error.code === 'unavailable';
+}
+
+/** What NATS says, in our codes. `what` is what could not be done. */
+export function natsError(error: unknown, what: string): unknown {
+  if (error instanceof OperationError || !(error instanceof Error)) return error;
+  const said = `${what}: NATS says "${error.message}"`;
+  if (isFull(error)) {
+    return resourceExhausted(`${said}; nothing was kept. Free space (heddle gc) and try again`, {
+      cause: error,
+    });
+  }
+  if (error instanceof AuthorizationError || error instanceof PermissionViolationError) {
+    const code = error instanceof AuthorizationError ? 'unauthenticated' : 'permission_denied';
+    return new OperationError({ code, message: said, cause: error });
+  }
+  if (error instanceof JetStreamApiError) {
+    // 5xx of JetStream is "no leader", "no quorum", "not ready"; what a crash unmade is made again: all pass.
+    const again = error.code === API_CODES.duplicateInProcess || isMissing(error);
+    if (error.status >= 500 || again) {
+      return unavailable(said, error);
+    }
+    return failedPrecondition(said, { cause: error });
+  }
+  return PASSING.has(error.name) ? unavailable(said, error) : error;
+}
+
+/** Names of the client's errors about a server that is not there now; some of its classes are not exported. */
+const PASSING: ReadonlySet<string> = new Set([
+  'TimeoutError',
+  'NoRespondersError',
+  'RequestError',
+  'ConnectionError',
+  'ClosedConnectionError',
+  'DrainingConnectionError',
+  'JetStreamNotEnabled',
+  'JetStreamStatusError',
+]);
+
+export function unavailable(message: string, cause?: unknown): OperationError {
+  return new OperationError({ code: 'unavailable', message, ...(cause ? { cause } : {}) });
+}

@@ -1,0 +1,211 @@
+import { assert, dataLoss, OperationError } from '@heddle/core';
+import type { Journal, JournalEvent } from '@heddle/ports';
+import type { StreamInfo } from '@nats-io/jetstream';
+import { Announcements } from './announcements.ts';
+import { packEvents, unpackEvents } from './event-frames.ts';
+import { appendMessage, bornAt, type JournalSubject, type Tail, tailOf } from './journal-append.ts';
+import { NATS_LIMITS } from './limits.ts';
+import { nameOf, subjectTokens } from './names.ts';
+import { guarded, type NatsLink } from './nats-link.ts';
+import { ensureStream, streamInfo, subjectsOf } from './streams.ts';
+import { lastOf, readSubject, type Stored } from './subject-pages.ts';
+
+export interface NatsJournalOptions {
+  /** Budget of the journal on each server; past it appends answer `resource_exhausted`. */
+  readonly bytesMax?: number;
+}
+
+/**
+ * The journal as one JetStream stream, a subject for each of our streams. The fence is the server's: a message is stored
+ * only if the subject's last message is the one that the append was decided on.
+ */
+export class NatsJournal implements Journal {
+  private readonly link: NatsLink;
+  private readonly name: string;
+  /** Ends as this process last saw them: a guess that saves a look, checked by the server at every append. */
+  private readonly tails = new Map<string, Tail>();
+  /** Where streams began, which never changes while they live. */
+  private readonly births = new Map<string, number>();
+  readonly found: StreamInfo;
+
+  private constructor(link: NatsLink, found: StreamInfo) {
+    this.link = link;
+    this.name = found.config.name;
+    this.found = found;
+  }
+
+  static async open(link: NatsLink, { bytesMax }: NatsJournalOptions = {}): Promise<NatsJournal> {
+    const { prefix } = link;
+    const found = await ensureStream(link, {
+      name: `${prefix.toUpperCase()}_JOURNAL`,
+      subjects: [`${prefix}.journal.>`],
+      retention: 'limits',
+      storage: 'file',
+      discard: 'new', // a full journal refuses; it never forgets the oldest
+      max_bytes: bytesMax ?? -1,
+      max_age: 0,
+      max_msgs_per_subject: -1,
+      duplicate_window: NATS_LIMITS.dedupMs * 1e6,
+      republish: { src: `${prefix}.journal.>`, dest: `${prefix}.journaled.>`, headers_only: true },
+    });
+    return new NatsJournal(link, found);
+  }
+
+  async append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number> {
+    assert(events.length > 0, 'an append of no events');
+    const message = packEvents(events);
+    this.link.checkMessage(message.length);
+    const of = this.subject(stream);
+    const known = this.tails.get(stream);
+    const base = known?.last === expected ? known : await tailOf(this.link, of);
+    if (base.last !== expected) {
+      this.remember(stream, base);
+      throw conflict(stream, expected, base.last);
+    }
+    this.tails.delete(stream);
+    const stored = await appendMessage(this.link, of, { base, message, count: events.length });
+    if (stored === undefined) {
+      const { last } = await tailOf(this.link, of);
+      throw conflict(stream, expected, last);
+    }
+    this.remember(stream, stored);
+    return stored.last;
+  }
+
+  async read(stream: string, after = 0): Promise<readonly JournalEvent[]> {
+    const known = this.tails.get(stream);
+    const from = known?.last === after ? known.seq + 1 : 1;
+    const messages = await readSubject(this.link, this.subject(stream), from);
+    const [first] = messages;
+    // Removed and begun again since we saw its end: what we know of it is of another life.
+    if (from > 1 && first !== undefined && firstEvent(first) !== after + 1) {
+      this.forget(stream);
+      return this.read(stream, after);
+    }
+    const events: JournalEvent[] = [];
+    let expected = from > 1 ? after + 1 : 1;
+    for (const message of messages) {
+      if (firstEvent(message) !== expected) throw gap(stream, expected, firstEvent(message));
+      for (const bytes of unpackEvents(message.data)) {
+        events.push({ stream, sequence: expected, timeMs: message.timeMs, bytes });
+        expected += 1;
+      }
+    }
+    const end = messages.at(-1);
+    if (end !== undefined) {
+      this.remember(stream, { last: expected - 1, seq: end.seq, born: bornAt(end) });
+    }
+    return events.filter(({ sequence }) => sequence > after);
+  }
+
+  async *follow(stream: string, after: number, signal: AbortSignal): AsyncGenerator<JournalEvent> {
+    const { link } = this;
+    const subject = `${link.prefix}.journaled.${subjectTokens(stream)}`;
+    const announced = await guarded(
+      `following ${stream}`,
+      async () => new Announcements(link, subject),
+    );
+    let last = after;
+    let heardMs = link.clock.monotonic();
+    try {
+      while (!signal.aborted) {
+        announced.rearm();
+        let page: readonly JournalEvent[] = [];
+        try {
+          page = await this.read(stream, last);
+          heardMs = link.clock.monotonic();
+        } catch (error) {
+          const away = OperationError.from(error).code === 'unavailable';
+          const patient = link.clock.monotonic() - heardMs < NATS_LIMITS.followPatienceMs;
+          if (!away || !patient) throw error;
+        }
+        for (const event of page) {
+          yield event;
+          last = event.sequence;
+          if (signal.aborted) return;
+        }
+        if (page.length === 0) await announced.wait(NATS_LIMITS.followPollMs, signal);
+      }
+    } finally {
+      announced.close();
+    }
+  }
+
+  async streams(prefix: string, limit: number, after?: string): Promise<readonly string[]> {
+    const { link } = this;
+    const root = `${link.prefix}.journal.`;
+    const subjects = await subjectsOf(link, this.name, `${root}>`);
+    const names = subjects.map((subject) => nameOf(subject.slice(root.length)));
+    await this.learnBirths(names.filter((name) => !this.births.has(name)));
+    for (const name of this.births.keys()) if (!names.includes(name)) this.births.delete(name);
+    const birth = (name: string): number => this.births.get(name) ?? 0;
+    const from = after === undefined ? 0 : birth(after);
+    return names
+      .filter((name) => name.startsWith(prefix) && birth(name) > from)
+      .sort((a, b) => birth(a) - birth(b))
+      .slice(0, limit);
+  }
+
+  async remove(stream: string): Promise<void> {
+    const { subject } = this.subject(stream);
+    await this.link.call(`removing ${stream}`, () =>
+      this.link.jsm.streams.purge(this.name, { filter: subject }),
+    );
+    this.forget(stream);
+  }
+
+  async bytes(): Promise<number> {
+    return (await streamInfo(this.link, this.name))?.state.bytes ?? 0;
+  }
+
+  /** The connection is its owner's to close. */
+  async close(): Promise<void> {
+    this.tails.clear();
+    this.births.clear();
+  }
+
+  private subject(stream: string): JournalSubject {
+    const subject = `${this.link.prefix}.journal.${subjectTokens(stream)}`;
+    return { stream: this.name, subject };
+  }
+
+  private async learnBirths(names: readonly string[]): Promise<void> {
+    for (let at = 0; at < names.length; at += NATS_LIMITS.lookupsAtOnce) {
+      await Promise.all(
+        names.slice(at, at + NATS_LIMITS.lookupsAtOnce).map(async (name) => {
+          const last = await lastOf(this.link, this.subject(name));
+          if (last !== undefined) this.births.set(name, bornAt(last));
+        }),
+      );
+    }
+  }
+
+  private remember(stream: string, tail: Tail): void {
+    this.tails.delete(stream); // to the newest place
+    if (tail.last > 0) this.tails.set(stream, tail);
+    const [oldest] = this.tails.keys();
+    if (this.tails.size > NATS_LIMITS.tailsMax && oldest !== undefined) this.tails.delete(oldest);
+  }
+
+  private forget(stream: string): void {
+    this.tails.delete(stream);
+    this.births.delete(stream);
+  }
+}
+
+const firstEvent = (message: Stored): number => Number(message.headers?.get('Heddle-First'));
+
+function conflict(stream: string, expected: number, last: number): OperationError {
+  return new OperationError({
+    code: 'aborted',
+    message: `${stream} ends at ${last}, not at ${expected}: fold again and decide again`,
+    details: { expected, last },
+  });
+}
+
+function gap(stream: string, expected: number, found: number): OperationError {
+  return dataLoss(
+    `the journal lost events of ${stream}: ${expected} should come and ${found} does. Restore the stream from a replica or a backup`,
+    { details: { expected, found } },
+  );
+}

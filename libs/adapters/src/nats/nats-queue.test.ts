@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { missingServer, type NatsServer, SERVERS, silentLog, startNats } from '@heddle/testkit';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { systemClock } from '../clock/index.ts';
+import { type NatsOptions, type NatsStores, openNats } from './index.ts';
+import { deliveredOf } from './nats-delivery.ts';
+
+const NOTHING = new Uint8Array(1);
+const PULL = { ackWaitMs: 60_000, attemptsMax: 3, waitMs: 0 };
+
+const missing = missingServer(SERVERS.natsCurrent);
+const skip = missing === undefined ? {} : { skip: missing };
+let server: NatsServer;
+const opened: NatsStores[] = [];
+before(async () => {
+  if (missing === undefined) server = await startNats(SERVERS.natsCurrent);
+});
+after(async () => {
+  for (const { close } of opened) await close();
+  await server?.remove();
+});
+
+async function open(prefix: string, options: Partial<NatsOptions> = {}): Promise<NatsStores> {
+  const where = { servers: [server.url], clock: systemClock, log: silentLog, prefix };
+  const stores = await openNats({ ...where, ...options });
+  opened.push(stores);
+  return stores;
+}
+
+test('what a reply subject says of a delivery is read in both of its forms', () => {
+  const short = deliveredOf('$JS.ACK.S.workers.3.17.42.1700000000000000000.5');
+  const long = deliveredOf('$JS.ACK.hub.Hash.S.workers.3.17.42.1700000000000000000.5.token');
+
+  assert.deepEqual(short, { deliveries: 3, id: '17.1700000000000000000' });
+  assert.deepEqual(long, short);
+});
+
+test(
+  'more than a thousand messages handed back with a delay do not stop the queue',
+  skip,
+  async () => {
+    const { queue } = await open('delayed');
+    const keys = Array.from({ length: 1_100 }, (_, i) => `k${i}`);
+    for (let at = 0; at < keys.length; at += 100) {
+      await Promise.all(keys.slice(at, at + 100).map((key) => queue.push('tasks.a', key, NOTHING)));
+    }
+    for (let at = 0; at < keys.length; at += 50) {
+      const taken = await Promise.all(
+        Array.from({ length: 50 }, () => queue.pull('tasks.a', PULL)),
+      );
+      await Promise.all(taken.map((delivery) => delivery?.nak(60_000)));
+    }
+
+    await queue.push('tasks.a', 'now', NOTHING);
+
+    assert.equal((await queue.pull('tasks.a', { ...PULL, waitMs: 10_000 }))?.key, 'now');
+  },
+);
+
+test('of the dead letters the newest of each queue are kept', skip, async () => {
+  const { queue } = await open('dead', { queue: { deadLettersMax: 3 } });
+  for (const name of ['tasks.a', 'tasks.b']) {
+    for (const key of ['1', '2', '3', '4', 'ä /.*']) {
+      await queue.push(name, key, NOTHING);
+      await (await queue.pull(name, PULL))?.terminate(`no: ${key}\r\n`);
+    }
+    const letters = await queue.deadLetters(name, 10);
+    assert.deepEqual(
+      letters.map(({ queue: of, key, reason, attempts }) => [of, key, reason, attempts]),
+      ['3', '4', 'ä /.*'].map((key) => [name, key, `no: ${key}\r\n`, 1]),
+    );
+    assert.deepEqual(
+      (await queue.deadLetters(name, 1)).map(({ key }) => key),
+      ['3'],
+    );
+  }
+});
+
+test(
+  'a message sent to a pull that was given up goes to the next one, not into its ack wait',
+  skip,
+  async () => {
+    const { queue } = await open('given-up');
+    await queue.pull('tasks.a', PULL);
+    for (let i = 0; i < 40; i++) {
+      const stop = new AbortController();
+      const given = queue.pull('tasks.a', { ...PULL, waitMs: 60_000, signal: stop.signal });
+      const pushed = queue.push('tasks.a', `k${i}`, NOTHING);
+      await systemClock.sleep((i % 10) / 5);
+      stop.abort();
+      await pushed;
+      const delivery = (await given) ?? (await queue.pull('tasks.a', { ...PULL, waitMs: 20_000 }));
+      assert.equal(delivery?.key, `k${i}`);
+      await delivery.ack();
+    }
+  },
+);
+
+test('closing ends the pulls that wait', skip, async () => {
+  const { queue } = await open('closing');
+  const waiting = queue.pull('tasks.a', { ...PULL, waitMs: 600_000 });
+  await queue.close();
+
+  assert.equal(await waiting, undefined);
+});
+
+test('the consumer that an autoscaler watches stands under its documented name', skip, async () => {
+  const { queue } = await open('scaled');
+  await queue.push('tasks.lorsa.train', 'k', NOTHING);
+  await queue.pull('tasks.lorsa.train', PULL);
+  const nc = await connect({ servers: server.url });
+  const { consumers } = await jetstreamManager(nc);
+  const found = await consumers.info('SCALED_WORK_tasks_lorsa_train', 'workers');
+  await nc.close();
+
+  assert.deepEqual([found.num_pending, found.num_ack_pending], [0, 1]);
+  assert.ok([undefined, -1, 0].includes(found.config.max_deliver), 'nothing is left undelivered');
+});

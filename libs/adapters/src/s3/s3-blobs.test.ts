@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { OperationError } from '@heddle/core';
+import { digestOf, missingServer, type S3Server, SERVERS, startS3 } from '@heddle/testkit';
+import { systemClock } from '../clock/index.ts';
+import { S3Blobs, type S3BlobsOptions } from './index.ts';
+
+/** S3 takes no smaller parts, but for the last. */
+const PART_BYTES = 5 * 1024 * 1024;
+
+const code = (expected: string) => (error: unknown) => {
+  assert.ok(error instanceof OperationError, String(error));
+  assert.equal(error.code, expected);
+  return true;
+};
+
+async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 300_000) yield bytes.subarray(at, at + 300_000);
+}
+
+const missing = missingServer(SERVERS.s3);
+const given = (sentence: string, body: () => Promise<void>): void => {
+  void test(`S3: ${sentence}`, missing === undefined ? {} : { skip: missing }, body);
+};
+
+let server: S3Server;
+before(async () => {
+  if (missing === undefined) server = await startS3();
+});
+after(() => server?.remove());
+
+const open = (options: Partial<S3BlobsOptions> = {}): Promise<S3Blobs> =>
+  S3Blobs.open({
+    endpoint: server.endpoint,
+    credentials: server.credentials,
+    bucket: 'heddle-test',
+    prefix: `${randomBytes(6).toString('hex')}/`,
+    clock: systemClock,
+    sizes: { partBytes: PART_BYTES, copyBytes: PART_BYTES },
+    ...options,
+  });
+
+given(
+  'what is longer than one part and one copy comes back whole, and leaves nothing else',
+  async () => {
+    const prefix = 'long/';
+    const blobs = await open({ prefix });
+    const bytes = randomBytes(2 * PART_BYTES + 12_345);
+
+    const { digest } = await blobs.put(pieces(bytes));
+
+    assert.equal(digest, digestOf(bytes));
+    assert.ok(Buffer.from(await blobs.read(digest)).equals(bytes));
+    assert.deepEqual(await filesIn(join(server.store, 'heddle-test', prefix, 'tmp')), []);
+    await blobs.close();
+  },
+);
+
+given('a long stream that breaks off says why and leaves nothing', async () => {
+  const prefix = 'broken/';
+  const blobs = await open({ prefix });
+  const bytes = randomBytes(2 * PART_BYTES);
+  const broken = (async function* () {
+    yield* pieces(bytes);
+    throw new Error('the source broke');
+  })();
+
+  await assert.rejects(blobs.put(broken), /the source broke/);
+
+  for await (const { digest } of blobs.list()) assert.fail(digest);
+  assert.deepEqual(await filesIn(join(server.store, 'heddle-test', prefix, 'tmp')), []);
+  await blobs.close();
+});
+
+given('an object whose bytes were changed is refused, and put again it is whole', async () => {
+  const prefix = 'damaged/';
+  const blobs = await open({ prefix });
+  const bytes = new Uint8Array(5_000).fill(3);
+  const { digest } = await blobs.put(bytes);
+  const hex = digest.slice('sha256:'.length);
+  const file = join(server.store, 'heddle-test', prefix, 'blobs', hex.slice(0, 2), hex);
+  await writeFile(file, new Uint8Array(5_000).fill(4));
+
+  await assert.rejects(blobs.read(digest), code('data_loss'));
+
+  await blobs.put(bytes);
+  assert.equal((await blobs.read(digest)).length, 5_000);
+  await blobs.close();
+});
+
+given('past the budget nothing is kept, and what is removed makes room', async () => {
+  const blobs = await open({ bytesMax: 10_000 });
+  const { digest } = await blobs.put(new Uint8Array(6_000));
+
+  await assert.rejects(blobs.put(new Uint8Array(6_000).fill(1)), code('resource_exhausted'));
+
+  await blobs.remove(digest);
+  await blobs.put(new Uint8Array(6_000).fill(1));
+  await blobs.close();
+});
+
+given(
+  'a temporary object of a crashed writer is freed by a later start, a young one is not',
+  async () => {
+    const prefix = 'crashed/';
+    const blobs = await open({ prefix });
+    const { digest } = await blobs.put(new Uint8Array(10));
+    const left = join(server.store, 'heddle-test', prefix, 'tmp');
+    await mkdir(left);
+    await writeFile(join(left, 'half'), 'half a blob'); // the server shows files as objects
+    await blobs.close();
+
+    await (await open({ prefix })).close();
+    assert.deepEqual(await filesIn(left), ['half']);
+
+    const later = { ...systemClock, now: () => systemClock.now() + 48 * 3_600_000 };
+    const again = await open({ prefix, clock: later });
+    assert.deepEqual(await filesIn(left), []);
+    assert.equal((await again.stat(digest))?.bytes, 10, 'blobs are no leftovers');
+    await again.close();
+  },
+);
+
+given('a wrong key is refused as such', async () => {
+  const wrong = { ...server.credentials, secretAccessKey: 'wrong' };
+
+  await assert.rejects(open({ credentials: wrong }), code('permission_denied'));
+});
+
+given('while the server is away calls are unavailable, and afterwards they work', async () => {
+  const blobs = await open();
+  const { digest } = await blobs.put(new Uint8Array(100));
+  await server.kill();
+
+  await assert.rejects(blobs.read(digest), code('unavailable'));
+  await assert.rejects(blobs.put(new Uint8Array(101)), code('unavailable'));
+
+  await server.restart();
+  assert.equal((await blobs.read(digest)).length, 100);
+  await blobs.close();
+});
+
+async function filesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder, { recursive: true }).catch(() => []);
+}

@@ -1,0 +1,44 @@
+import { connect, createServer } from 'node:net';
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
+    });
+  });
+}
+
+/** Whether something listens there now. */
+export function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** Looks again and again until it holds; fails when the process ended or it took too long. */
+export async function until(
+  what: string,
+  holds: () => Promise<boolean>,
+  { withinMs = 20_000, ended = () => false }: UntilOptions = {},
+): Promise<void> {
+  const untilMs = performance.now() + withinMs;
+  while (!(await holds())) {
+    if (ended()) throw new Error(`${what}: the process ended`);
+    if (performance.now() > untilMs) throw new Error(`${what}: not within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export interface UntilOptions {
+  readonly withinMs?: number;
+  readonly ended?: () => boolean;
+}

@@ -1,0 +1,109 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Launched, launchCommand } from '../processes/launch.ts';
+import { temporaryFolder } from '../temporary-folder.ts';
+import { type ServerProgram, serverPath } from './binaries.ts';
+import { freePort, until } from './free-port.ts';
+
+export interface NatsServer {
+  readonly url: string;
+  readonly monitor: string;
+  /** Where its streams lie as files. */
+  readonly streams: string;
+  /** `SIGKILL` and its end. */
+  kill(): Promise<void>;
+  pause(): void;
+  resume(): void;
+  /** The same files and ports again, after `kill`. */
+  restart(): Promise<void>;
+  /** Ends it and removes its files. */
+  remove(): Promise<void>;
+}
+
+interface NatsServerOptions {
+  /** Lines of the configuration's `jetstream` block. */
+  readonly jetstream?: string;
+  /** More of the command line. */
+  readonly args?: readonly string[];
+}
+
+/** A real `nats-server` with JetStream in a temporary folder, ready when this resolves. */
+export async function startNats(
+  program: ServerProgram,
+  options: NatsServerOptions = {},
+): Promise<NatsServer> {
+  const server = await prepare(program, options);
+  await server.restart();
+  return server;
+}
+
+/** A cluster on loopback, ready when every server has a leader for its streams. */
+export async function startNatsCluster(
+  program: ServerProgram,
+  size: number,
+): Promise<NatsServer[]> {
+  const ports = await Promise.all(Array.from({ length: size }, freePort));
+  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(',');
+  const servers = await Promise.all(
+    ports.map((port, i) => {
+      const listen = ['--cluster_name', 'heddle-test', '--cluster', `nats://127.0.0.1:${port}`];
+      return prepare(program, { args: ['-n', `server${i}`, ...listen, '--routes', routes] });
+    }),
+  );
+  await Promise.all(servers.map((server) => server.restart()));
+  return servers;
+}
+
+async function prepare(
+  program: ServerProgram,
+  { args = [], jetstream = '' }: NatsServerOptions,
+): Promise<NatsServer> {
+  const folder = await temporaryFolder();
+  const [port, monitorPort] = await Promise.all([freePort(), freePort()]);
+  const monitor = `http://127.0.0.1:${monitorPort}`;
+  const store = join(folder.path, 'store');
+  const config = join(folder.path, 'nats.conf');
+  await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n`);
+  const where = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
+  let running: Launched | undefined;
+  let alive = false;
+  const kill = async (): Promise<void> => {
+    running?.kill('SIGKILL');
+    await running?.exited;
+  };
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    monitor,
+    streams: join(store, 'jetstream', '$G', 'streams'),
+    kill,
+    pause: () => running?.kill('SIGSTOP'),
+    resume: () => running?.kill('SIGCONT'),
+    restart: async () => {
+      const started = launchCommand([serverPath(program), ...where, ...args]);
+      running = started;
+      alive = true;
+      void started.exited.then(() => {
+        alive = false;
+      });
+      await until(`nats-server on ${port}`, () => isHealthy(monitor), {
+        ended: () => !alive,
+      }).catch((error: Error) => {
+        throw new Error(`${error.message}\n${started.stderr()}`);
+      });
+    },
+    remove: async () => {
+      await kill();
+      await folder.remove();
+    },
+  };
+}
+
+async function isHealthy(monitor: string): Promise<boolean> {
+  try {
+    return (
+      await fetch(`${monitor}/healthz?js-enabled-only=true`, { signal: AbortSignal.timeout(1_000) })
+    ).ok;
+  } catch {
+    return false;
+  }
+}
