@@ -25,6 +25,9 @@ const SERVICE_FLOOR = 10;
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   'onnxruntime-node': ['libs/adapters/src/ort/'],
   '@huggingface/tokenizers': ['libs/adapters/src/tokenizers/'],
+  '@huggingface/hub': ['libs/adapters/src/hf/'],
+  jose: ['libs/adapters/src/tokens/'],
+  '@peculiar/x509': ['libs/testkit/src/'],
   '@grpc/grpc-js': ['libs/adapters/src/grpc/'],
   '@grpc/proto-loader': ['libs/adapters/src/grpc/'],
   '@grpc/reflection': ['libs/adapters/src/grpc/'],

@@ -1,4 +1,5 @@
 export type { BlobDigest, BlobStat, Blobs } from './blobs.ts';
+export type { Caller, Callers, Role } from './callers.ts';
 export type {
   Engine,
   EngineReport,

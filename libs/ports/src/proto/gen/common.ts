@@ -60,6 +60,8 @@ export interface Job {
   readonly sequence: number;
   /** Checkpoints that were found damaged: it went on from those before them. */
   readonly checkpoints_lost: number;
+  /** Whose it is, as the token said that started it; empty where no tokens are asked for. */
+  readonly tenant: string;
 }
 
 export interface Progress {

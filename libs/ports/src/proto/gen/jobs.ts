@@ -20,6 +20,8 @@ export interface ListRequest {
   readonly kinds: readonly string[];
   /** Only these states; empty: all. */
   readonly states: readonly JobState[];
+  /** Only this tenant's; others than the caller's need the role `admin`. Empty: the caller's own, and for `admin` all. */
+  readonly tenant: string;
 }
 
 export interface ListResponse {
