@@ -118,7 +118,8 @@ if (unknown.length > 0) {
 }
 const outcomes: Outcome[] = [];
 for (const tier of TIERS) {
-  if (wanted ? !wanted.includes(tier.name) : values.quick && !tier.quick) continue;
+  const asked = wanted ? wanted.includes(tier.name) : !tier.named && (tier.quick || !values.quick);
+  if (!asked) continue;
   process.stdout.write(`\n── ${tier.name}: ${tier.promise} ──\n`);
   outcomes.push(await runTier(tier, values.name));
 }

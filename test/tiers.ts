@@ -5,6 +5,8 @@ export interface Tier {
   readonly except?: readonly string[];
   /** Part of `npm run test:quick`. */
   readonly quick: boolean;
+  /** Only when it is named: what measures time, on a machine that does nothing else. */
+  readonly named?: true;
   /** Test files at a time; 1 where a tier measures memory, kills processes or wants both cores. */
   readonly concurrency: number;
   readonly promise: string;
@@ -63,6 +65,28 @@ export const TIERS: readonly Tier[] = [
     quick: false,
     concurrency: 1,
     promise: 'real processes, real wire, kill -9',
+  },
+  {
+    name: 'compat',
+    files: ['test/compat/**/*.test.ts'],
+    quick: false,
+    concurrency: 1,
+    promise: 'clients and journals of the first landing work with today’s server',
+  },
+  {
+    name: 'chaos',
+    files: ['test/chaos/**/*.test.ts'],
+    quick: false,
+    concurrency: 1,
+    promise: 'killed, frozen, cut off, out of disk: every accepted job ends once, with the same result',
+  },
+  {
+    name: 'load',
+    files: ['test/load/**/*.test.ts'],
+    quick: false,
+    named: true,
+    concurrency: 1,
+    promise: 'what the cluster costs, and how it scales, against bare engines in the same run',
   },
   {
     name: 'fuzz',
