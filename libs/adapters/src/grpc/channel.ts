@@ -29,9 +29,16 @@ export interface Channel {
   close(): void;
 }
 
+export interface ChannelConfig {
+  /** Shared with no other channel of this process to the same address: what a load of many clients is made of. */
+  readonly ownConnection?: boolean;
+}
+
 /** A connection to a cluster, made when the first call needs it. */
-export function openChannel(address: string): Channel {
-  const client = new Client(address, credentials.createInsecure(), channelOptions());
+export function openChannel(address: string, config: ChannelConfig = {}): Channel {
+  const own = config.ownConnection === true ? { 'grpc.use_local_subchannel_pool': 1 } : {};
+  const options = { ...channelOptions(), ...own };
+  const client = new Client(address, credentials.createInsecure(), options);
   const clients = CONTRACTS.map((contract) => {
     const methods = methodsOf(contract).map(([name, method]) => [name, caller(client, method)]);
     return [contract, Object.fromEntries(methods)];

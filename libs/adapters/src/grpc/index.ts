@@ -1,4 +1,4 @@
-export { type Channel, openChannel } from './channel.ts';
+export { type Channel, type ChannelConfig, openChannel } from './channel.ts';
 export { CONTRACTS, SERVICES } from './contracts.ts';
 export { MESSAGE_BYTES_MAX } from './limits.ts';
 export { grpcMetrics } from './metrics.ts';
