@@ -28,11 +28,22 @@ export type {
   SparseSums,
   SparseUpdate,
 } from './kernels.ts';
+export type {
+  BringOptions,
+  ContentFile,
+  ContentReference,
+  MissingFile,
+  ModelImports,
+  ModelSource,
+  RemoteModels,
+  SourceFile,
+} from './model-content.ts';
 export type { LoadedModel, ModelStore, WeightReader } from './model-store.ts';
 export type {
   Clock,
   Events,
   Hub,
+  HubOptions,
   Log,
   LogFields,
   MetricSpec,
@@ -64,4 +75,5 @@ export {
   tensorParts,
   toInline,
 } from './tensor-stream.ts';
+export type { Tokens } from './tokens.ts';
 export type { DeadLetter, Delivery, PullOptions, WorkQueue } from './work-queue.ts';

@@ -1,0 +1,10 @@
+export {
+  checkMemberPattern,
+  dnsNames,
+  isMember,
+  readPem,
+  TlsFiles,
+  type TlsMaterial,
+  type TlsPaths,
+  tlsPaths,
+} from './tls-files.ts';
