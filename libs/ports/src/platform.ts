@@ -83,10 +83,21 @@ export interface ModelFolder {
   open(name: string): Promise<RandomAccessFile>;
   /** Real folder and file name of a file, for ONNX's external data, which refuses links. */
   realLocation(name: string): Promise<{ readonly directory: string; readonly file: string }>;
+  /** The files are no longer needed. Until then a cache keeps them where `realLocation` said. */
+  release?(): void;
 }
 
-/** Where models come from: folders under the allowed roots now, a remote hub later. */
+export interface HubOptions {
+  readonly signal?: AbortSignal;
+  /** Hash every byte of what lies in a cache, and fetch what is damaged once more. */
+  readonly verify?: boolean;
+}
+
+/** Where models come from: folders under the allowed roots, and `content:…` out of the blob store by way of a local cache. */
 export interface Hub {
-  /** Errors: `not_found`; `permission_denied` for a path outside the roots or a link that leaves its folder. */
-  open(reference: string): Promise<ModelFolder>;
+  /**
+   * Errors: `not_found`; `permission_denied` for a path outside the roots or a link that leaves its folder;
+   * `resource_exhausted` when the cache has no room.
+   */
+  open(reference: string, options?: HubOptions): Promise<ModelFolder>;
 }

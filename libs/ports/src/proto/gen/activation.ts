@@ -71,7 +71,10 @@ export interface UploadModelResponse {
 
 export interface UploadMissing {
   readonly names: readonly string[];
+  /** Of all of them together, without what is there. */
   readonly bytes: number;
+  /** Of each: its first bytes that are there from an upload that broke. The data sent begins behind them. */
+  readonly there: readonly number[];
 }
 
 export type ListModelsRequest = Record<never, never>;
