@@ -146,7 +146,8 @@ export class Incarnation {
       read: (stream, after) => this.call(() => journal.read(stream, after)),
       follow: (stream, after, signal) => journal.follow(stream, after, signal),
       streams: (prefix, limit, after) => this.call(() => journal.streams(prefix, limit, after)),
-      remove: (stream) => this.call(() => journal.remove(stream)),
+      ends: (prefix) => this.call(() => journal.ends(prefix)),
+      remove: (stream, last) => this.call(() => journal.remove(stream, last)),
       bytes: () => journal.bytes(),
       close: () => journal.close(),
     };
@@ -160,7 +161,7 @@ export class Incarnation {
           const delayed = this.hit(RATES.delayed);
           if (delayed) counts.add('delayed');
           const delayMs = (options?.delayMs ?? 0) + (delayed ? rng.below(20_000) : 0);
-          await queue.push(name, key, bytes, { delayMs });
+          await queue.push(name, key, bytes, { ...options, delayMs });
           if (!this.hit(RATES.duplicated)) return;
           counts.add('duplicated');
           queue.duplicate(name, key, rng.below(15_000));
@@ -174,6 +175,7 @@ export class Incarnation {
         if (delivery.attempt > 1) counts.add('redelivered');
         return this.faultyDelivery(delivery);
       },
+      keys: (name, lane) => this.call(() => queue.keys(name, lane)),
       depth: (name) => this.call(() => queue.depth(name)),
       deadLetters: (name, limit) => this.call(() => queue.deadLetters(name, limit)),
       close: () => queue.close(),

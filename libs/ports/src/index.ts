@@ -76,4 +76,4 @@ export {
   toInline,
 } from './tensor-stream.ts';
 export type { Tokens } from './tokens.ts';
-export type { DeadLetter, Delivery, PullOptions, WorkQueue } from './work-queue.ts';
+export type { DeadLetter, Delivery, PullOptions, PushOptions, WorkQueue } from './work-queue.ts';

@@ -18,13 +18,22 @@ export interface Journal {
    * when the disk or the budget is full (nothing was written).
    */
   append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number>;
-  /** Events after `after` in order; empty for an unknown stream. */
+  /**
+   * Events after `after` in order; empty for an unknown stream. Errors: `aborted` when the stream ends before `after`, or is
+   * another than the one that was read so far: somebody removed it meanwhile, so whoever folded it begins at 0.
+   */
   read(stream: string, after?: number): Promise<readonly JournalEvent[]>;
   /** Events of one stream after `after`: first those that stand, then each as it comes. Ends with the signal. */
   follow(stream: string, after: number, signal: AbortSignal): AsyncIterable<JournalEvent>;
   /** Names of streams under a prefix, in order of creation, at most `limit`, after the name `after`. */
   streams(prefix: string, limit: number, after?: string): Promise<readonly string[]>;
-  remove(stream: string): Promise<void>;
+  /**
+   * Every stream under a prefix, with a number that is another after each append: whoever remembers it knows which to read
+   * again. One request, however many streams there are.
+   */
+  ends(prefix: string): Promise<ReadonlyMap<string, number>>;
+  /** Removes a stream with all its events; given `last`, only while that is its last one. */
+  remove(stream: string, last?: number): Promise<void>;
   bytes(): Promise<number>;
   close(): Promise<void>;
 }

@@ -29,6 +29,12 @@ export interface PullOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface PushOptions {
+  readonly delayMs?: number;
+  /** Whose message it is: a group of keys that can be counted by itself. A key is always pushed in the same lane. */
+  readonly lane?: string;
+}
+
 /**
  * At-least-once work. An acknowledgement fences nothing (two workers may both be acknowledged for one message): what
  * must happen once is fenced by the Journal.
@@ -38,13 +44,10 @@ export interface WorkQueue {
    * Enqueues under a key; a key already waiting or in work in this queue is not enqueued again, so that a reconciler may repeat itself.
    * Errors: `resource_exhausted` with a retry delay when the queue is full.
    */
-  push(
-    queue: string,
-    key: string,
-    bytes: Uint8Array,
-    options?: { readonly delayMs?: number },
-  ): Promise<void>;
+  push(queue: string, key: string, bytes: Uint8Array, options?: PushOptions): Promise<void>;
   pull(queue: string, options: PullOptions): Promise<Delivery | undefined>;
+  /** Keys of a lane (the empty one, where none was said) that wait or are in work; a change may show some milliseconds late. */
+  keys(queue: string, lane: string): Promise<readonly string[]>;
   depth(queue: string): Promise<{ readonly waiting: number; readonly working: number }>;
   deadLetters(queue: string, limit: number): Promise<readonly DeadLetter[]>;
   close(): Promise<void>;

@@ -104,5 +104,9 @@ export function nak(delayMs: number): string {
 
 /** The key is the last token of the message's subject. */
 export function keyOf({ subject }: Msg): string {
+  return keyOfSubject(subject);
+}
+
+export function keyOfSubject(subject: string): string {
   return nameOf(subject.slice(subject.lastIndexOf('.') + 1));
 }

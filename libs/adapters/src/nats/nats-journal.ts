@@ -7,8 +7,8 @@ import { appendMessage, bornAt, type JournalSubject, type Tail, tailOf } from '.
 import { NATS_LIMITS } from './limits.ts';
 import { nameOf, subjectTokens } from './names.ts';
 import { guarded, type NatsLink } from './nats-link.ts';
-import { ensureStream, streamInfo, subjectsOf } from './streams.ts';
-import { lastOf, readSubject, type Stored } from './subject-pages.ts';
+import { ensureStream, streamInfo, subjectCounts, subjectsOf } from './streams.ts';
+import { lastOf, readUpTo, type Stored } from './subject-pages.ts';
 
 export interface NatsJournalOptions {
   /** Budget of the journal on each server; past it appends answer `resource_exhausted`. */
@@ -73,17 +73,18 @@ export class NatsJournal implements Journal {
   }
 
   async read(stream: string, after = 0): Promise<readonly JournalEvent[]> {
-    const known = this.tails.get(stream);
-    const from = known?.last === after ? known.seq + 1 : 1;
-    const messages = await readSubject(this.link, this.subject(stream), from);
-    const [first] = messages;
-    // Removed and begun again since we saw its end: what we know of it is of another life.
-    if (from > 1 && first !== undefined && firstEvent(first) !== after + 1) {
+    const of = this.subject(stream);
+    const last = await lastOf(this.link, of);
+    const known = after === 0 ? undefined : this.tails.get(stream);
+    if (last === undefined || lastEvent(last) < after || (known && known.born !== bornAt(last))) {
       this.forget(stream);
-      return this.read(stream, after);
+      if (after > 0) throw gone(stream, after);
+      if (last === undefined) return [];
     }
+    const begun = known?.last === after;
+    const messages = await readUpTo(this.link, of, begun ? known.seq + 1 : 1, last);
     const events: JournalEvent[] = [];
-    let expected = from > 1 ? after + 1 : 1;
+    let expected = begun ? after + 1 : 1;
     for (const message of messages) {
       if (firstEvent(message) !== expected) throw gap(stream, expected, firstEvent(message));
       for (const bytes of unpackEvents(message.data)) {
@@ -137,7 +138,8 @@ export class NatsJournal implements Journal {
     const subjects = await subjectsOf(link, this.name, `${root}>`);
     const names = subjects.map((subject) => nameOf(subject.slice(root.length)));
     await this.learnBirths(names.filter((name) => !this.births.has(name)));
-    for (const name of this.births.keys()) if (!names.includes(name)) this.births.delete(name);
+    const present = new Set(names);
+    for (const name of this.births.keys()) if (!present.has(name)) this.births.delete(name);
     const birth = (name: string): number => this.births.get(name) ?? 0;
     const from = after === undefined ? 0 : birth(after);
     return names
@@ -146,10 +148,26 @@ export class NatsJournal implements Journal {
       .slice(0, limit);
   }
 
-  async remove(stream: string): Promise<void> {
-    const { subject } = this.subject(stream);
+  /** As many messages under a subject as there were appends: so their number changes with each. */
+  async ends(prefix: string): Promise<ReadonlyMap<string, number>> {
+    const root = `${this.link.prefix}.journal.`;
+    const subjects = await subjectCounts(this.link, this.name, `${root}>`);
+    const ends = new Map<string, number>();
+    for (const [subject, count] of Object.entries(subjects)) {
+      const name = nameOf(subject.slice(root.length));
+      if (name.startsWith(prefix)) ends.set(name, count);
+    }
+    return ends;
+  }
+
+  async remove(stream: string, last?: number): Promise<void> {
+    const of = this.subject(stream);
+    const end = last === undefined ? undefined : await tailOf(this.link, of);
+    if (end?.last !== last) return;
+    // Up to the end that was meant: what a new life of the stream appends meanwhile stays.
+    const upTo = end === undefined ? {} : { seq: end.seq + 1 };
     await this.link.call(`removing ${stream}`, () =>
-      this.link.jsm.streams.purge(this.name, { filter: subject }),
+      this.link.jsm.streams.purge(this.name, { filter: of.subject, ...upTo }),
     );
     this.forget(stream);
   }
@@ -194,6 +212,15 @@ export class NatsJournal implements Journal {
 }
 
 const firstEvent = (message: Stored): number => Number(message.headers?.get('Heddle-First'));
+const lastEvent = (message: Stored): number => Number(message.headers?.get('Heddle-Last'));
+
+function gone(stream: string, after: number): OperationError {
+  return new OperationError({
+    code: 'aborted',
+    message: `${stream} was removed since event ${after} was read: fold it from the beginning`,
+    details: { after },
+  });
+}
 
 function conflict(stream: string, expected: number, last: number): OperationError {
   return new OperationError({

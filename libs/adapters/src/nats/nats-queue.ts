@@ -1,14 +1,15 @@
 import { resourceExhausted } from '@heddle/core';
-import type { DeadLetter, Delivery, PullOptions, WorkQueue } from '@heddle/ports';
+import type { DeadLetter, Delivery, PullOptions, PushOptions, WorkQueue } from '@heddle/ports';
 import { headers, type Msg } from '@nats-io/transport-node';
 import { DeadLetters } from './dead-letters.ts';
 import { NATS_LIMITS } from './limits.ts';
 import { oneToken } from './names.ts';
-import { deliveredOf, keyOf, NatsDelivery, nak, tell } from './nats-delivery.ts';
+import { deliveredOf, keyOf, keyOfSubject, NatsDelivery, nak, tell } from './nats-delivery.ts';
 import { isFull, isPassing, isWrongSequence, natsError } from './nats-error.ts';
 import type { NatsLink } from './nats-link.ts';
 import { pullMessage } from './pull-message.ts';
 import { QueueStream } from './queue-stream.ts';
+import { subjectsOf } from './streams.ts';
 import { lastOf } from './subject-pages.ts';
 
 export interface NatsQueueOptions {
@@ -51,12 +52,13 @@ export class NatsQueue implements WorkQueue {
     queue: string,
     key: string,
     bytes: Uint8Array,
-    options: { readonly delayMs?: number } = {},
+    options: PushOptions = {},
   ): Promise<void> {
     const { link } = this;
     link.checkMessage(bytes.length);
-    const { name, root } = await this.stream(queue);
-    const subject = `${root}${oneToken(key)}`;
+    const stream = await this.stream(queue);
+    const { name } = stream;
+    const subject = `${stream.lane(options.lane ?? '')}${oneToken(key)}`;
     const label = headers();
     if ((options.delayMs ?? 0) > 0) {
       label.set(DUE, `${Math.ceil(link.clock.now() + (options.delayMs ?? 0))}`);
@@ -115,6 +117,12 @@ export class NatsQueue implements WorkQueue {
       if (message === undefined && leftMs() <= 0) return undefined;
     }
     return undefined;
+  }
+
+  async keys(queue: string, lane: string): Promise<readonly string[]> {
+    const stream = await this.stream(queue);
+    const filter = `${stream.lane(lane)}*`;
+    return (await subjectsOf(this.link, stream.name, filter)).map(keyOfSubject);
   }
 
   async depth(queue: string): Promise<{ readonly waiting: number; readonly working: number }> {

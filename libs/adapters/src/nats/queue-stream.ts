@@ -12,7 +12,6 @@ export const WORKERS = 'workers';
 /** The stream and the consumer of one queue. */
 export class QueueStream {
   readonly name: string;
-  /** Begins the subject of each key. */
   readonly root: string;
   readonly stream: string;
   readonly consumer = WORKERS;
@@ -37,7 +36,7 @@ export class QueueStream {
     const made = new QueueStream(link, queue, messagesMax);
     await ensureStream(link, {
       name: made.name,
-      subjects: [`${made.root}*`],
+      subjects: [`${made.root}*`, `${made.root}*.*`],
       retention: 'workqueue',
       storage: 'file',
       discard: 'new',
@@ -48,6 +47,11 @@ export class QueueStream {
       max_age: 0,
     });
     return made;
+  }
+
+  /** Begins the subject of each key of a lane; the empty lane's is what it was before there were lanes. */
+  lane(lane: string): string {
+    return lane === '' ? this.root : `${this.root}${oneToken(lane)}.`;
   }
 
   /** The consumer stands and gives a message back after this ack wait. */

@@ -45,14 +45,21 @@ export async function ensureStream(link: NatsLink, wanted: WantedStream): Promis
     }
   }
   verify(found, config);
+  // A version that came later takes more subjects in the same stream; those that are there stay.
+  const missing = config.subjects.filter((subject) => !found.config.subjects.includes(subject));
   const differs = BUDGETS.some((key) => key in config && found.config[key] !== config[key]);
-  if (!differs) return found;
+  if (!differs && missing.length === 0) return found;
   const budgets = Object.fromEntries(
     BUDGETS.flatMap((key) => (key in config ? [[key, config[key]]] : [])),
   );
-  link.log.warn('a stream gets this process’s budgets', { stream: config.name, ...budgets });
+  const subjects = [...found.config.subjects, ...missing];
+  link.log.warn('a stream gets this process’s budgets', {
+    stream: config.name,
+    ...budgets,
+    missing,
+  });
   return link.patiently(`updating ${config.name}`, () =>
-    link.jsm.streams.update(config.name, { ...found.config, ...budgets }),
+    link.jsm.streams.update(config.name, { ...found.config, ...budgets, subjects }),
   );
 }
 
@@ -65,16 +72,24 @@ export async function streamInfo(link: NatsLink, name: string): Promise<StreamIn
   }
 }
 
-/** Subjects of a stream under a filter, as its leader has them. */
+/** Subjects of a stream under a filter and how many messages each has, as its leader has them. */
+export async function subjectCounts(
+  link: NatsLink,
+  stream: string,
+  filter: string,
+): Promise<Readonly<Record<string, number>>> {
+  const { state } = await link.patiently(`listing ${filter}`, () =>
+    link.jsm.streams.info(stream, { subjects_filter: filter }),
+  );
+  return state.subjects ?? {};
+}
+
 export async function subjectsOf(
   link: NatsLink,
   stream: string,
   filter: string,
 ): Promise<readonly string[]> {
-  const { state } = await link.patiently(`listing ${filter}`, () =>
-    link.jsm.streams.info(stream, { subjects_filter: filter }),
-  );
-  return Object.keys(state.subjects ?? {});
+  return Object.keys(await subjectCounts(link, stream, filter));
 }
 
 export function reportOf({ config, cluster }: StreamInfo): StreamReport {
@@ -100,6 +115,6 @@ function verify({ config: found }: StreamInfo, wanted: WantedStream): void {
   }
   const replicas = wanted.num_replicas ?? 1;
   if (found.num_replicas < replicas) refuse('replicas', found.num_replicas, replicas);
-  const missing = wanted.subjects.filter((subject) => !found.subjects.includes(subject));
-  if (missing.length > 0) refuse('subjects', found.subjects.join(' '), missing.join(' '));
+  const foreign = !wanted.subjects.some((subject) => found.subjects.includes(subject));
+  if (foreign) refuse('subjects', found.subjects.join(' '), wanted.subjects.join(' '));
 }

@@ -70,7 +70,18 @@ export async function readSubject(
   limit = Number.POSITIVE_INFINITY,
 ): Promise<readonly Stored[]> {
   const last = await lastOf(link, of);
-  if (last === undefined || last.seq < seq) return [];
+  return last === undefined ? [] : readUpTo(link, of, seq, last, limit);
+}
+
+/** The same where the last message is known. */
+export async function readUpTo(
+  link: NatsLink,
+  of: SubjectOf,
+  seq: number,
+  last: Stored,
+  limit = Number.POSITIVE_INFINITY,
+): Promise<readonly Stored[]> {
+  if (last.seq < seq) return [];
   const found: Stored[] = [];
   let next = seq;
   while (next < last.seq && found.length < limit) {

@@ -13,5 +13,5 @@ export const SQLITE_LIMITS = {
   deadLettersMax: 1_000,
   /** Events read at once when a stream is followed. */
   followPage: 500,
-  schemaVersion: 1,
+  schemaVersion: 2,
 } as const;

@@ -9,6 +9,7 @@ export interface SqliteOptions {
   readonly bytesMax?: number;
 }
 
+/** Version 1. */
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS streams (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL
@@ -30,6 +31,11 @@ const SCHEMA = `
   ) STRICT;
   CREATE INDEX IF NOT EXISTS dead_queue ON dead (queue, id);
 `;
+
+/** What each version added to the schema before it. */
+const STEPS: Readonly<Record<number, string>> = {
+  2: `ALTER TABLE messages ADD COLUMN lane TEXT NOT NULL DEFAULT ''`,
+};
 
 /**
  * One connection to a database file: every commit is on disk when it returns (WAL, `synchronous=FULL`). Errors of
@@ -131,15 +137,21 @@ export class SqliteFile {
         `${this.path} has schema version ${version}, this Heddle reads up to ${SQLITE_LIMITS.schemaVersion}: run the newer one`,
       );
     }
-    if (version === 0) {
-      this.write(() => {
-        database.exec(SCHEMA);
-        database.exec(`PRAGMA user_version = ${SQLITE_LIMITS.schemaVersion}`);
-      });
-    }
+    if (version < SQLITE_LIMITS.schemaVersion) this.write(() => this.migrate());
     if (bytesMax === undefined) return;
     const size = Number(database.prepare('PRAGMA page_size').get()?.['page_size']);
     database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(bytesMax / size))}`);
+  }
+
+  /** To the present schema, in one transaction; whoever opens the file at the same moment finds it done. */
+  private migrate(): void {
+    const { database } = this;
+    const found = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+    if (found === 0) database.exec(SCHEMA);
+    for (let next = Math.max(found, 1) + 1; next <= SQLITE_LIMITS.schemaVersion; next++) {
+      database.exec(STEPS[next] ?? '');
+    }
+    database.exec(`PRAGMA user_version = ${SQLITE_LIMITS.schemaVersion}`);
   }
 
   private guard<T>(body: () => T): T {

@@ -46,7 +46,12 @@ export class SqliteJournal implements Journal {
   }
 
   async read(stream: string, after = 0): Promise<readonly JournalEvent[]> {
-    return this.page(stream, after, -1);
+    const events = this.page(stream, after, -1);
+    if (events.length === 0 && after > 0) {
+      const last = this.file.read(() => this.row(stream)?.last ?? 0);
+      if (last < after) throw gone(stream, after, last);
+    }
+    return events;
   }
 
   async *follow(stream: string, after: number, signal: AbortSignal): AsyncGenerator<JournalEvent> {
@@ -75,9 +80,24 @@ export class SqliteJournal implements Journal {
     });
   }
 
-  async remove(stream: string): Promise<void> {
-    this.file.write(() => this.file.sql('DELETE FROM streams WHERE name = ?').run(stream));
-    this.file.shrink();
+  async ends(prefix: string): Promise<ReadonlyMap<string, number>> {
+    const { file } = this;
+    return file.read(() => {
+      const rows = file
+        .sql('SELECT name, last FROM streams WHERE substr(name, 1, length(?1)) = ?1 ORDER BY id')
+        .all(prefix);
+      return new Map(rows.map(({ name, last }) => [String(name), Number(last)]));
+    });
+  }
+
+  async remove(stream: string, last?: number): Promise<void> {
+    const { file } = this;
+    file.write(() =>
+      file
+        .sql('DELETE FROM streams WHERE name = ?1 AND last = coalesce(?2, last)')
+        .run(stream, last ?? null),
+    );
+    file.shrink();
   }
 
   async bytes(): Promise<number> {
@@ -119,6 +139,14 @@ export function checkMessage(bytes: number): void {
     `a message of ${bytes} bytes is too large, at most ${SQLITE_LIMITS.messageBytesMax}: bulk belongs in a blob`,
     { retryable: false, details: { bytes, bytesMax: SQLITE_LIMITS.messageBytesMax } },
   );
+}
+
+function gone(stream: string, after: number, last: number): OperationError {
+  return new OperationError({
+    code: 'aborted',
+    message: `${stream} ends at ${last}, before ${after}: it was removed; fold it from the beginning`,
+    details: { after, last },
+  });
 }
 
 function conflict(stream: string, expected: number, last: number): OperationError {

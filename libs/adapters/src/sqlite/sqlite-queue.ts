@@ -1,5 +1,5 @@
 import { resourceExhausted } from '@heddle/core';
-import type { DeadLetter, Delivery, PullOptions, WorkQueue } from '@heddle/ports';
+import type { DeadLetter, Delivery, PullOptions, PushOptions, WorkQueue } from '@heddle/ports';
 import { SQLITE_LIMITS } from './limits.ts';
 import { SqliteFile, type SqliteOptions } from './sqlite-file.ts';
 import { checkMessage } from './sqlite-journal.ts';
@@ -42,7 +42,7 @@ export class SqliteQueue implements WorkQueue {
     queue: string,
     key: string,
     bytes: Uint8Array,
-    options: { readonly delayMs?: number } = {},
+    options: PushOptions = {},
   ): Promise<void> {
     checkMessage(bytes.length);
     const { file, messagesMax } = this;
@@ -58,8 +58,8 @@ export class SqliteQueue implements WorkQueue {
       }
       const visibleMs = Math.ceil(file.clock.now() + (options.delayMs ?? 0));
       file
-        .sql('INSERT INTO messages (queue, key, bytes, visible_ms) VALUES (?, ?, ?, ?)')
-        .run(queue, key, bytes, visibleMs);
+        .sql('INSERT INTO messages (queue, key, bytes, visible_ms, lane) VALUES (?, ?, ?, ?, ?)')
+        .run(queue, key, bytes, visibleMs, options.lane ?? '');
     });
   }
 
@@ -78,6 +78,16 @@ export class SqliteQueue implements WorkQueue {
       await this.file.changed(Math.min(leftMs, (dueMs ?? Infinity) - clock.now()), options.signal);
     }
     return undefined;
+  }
+
+  async keys(queue: string, lane: string): Promise<readonly string[]> {
+    const { file } = this;
+    return file.read(() => {
+      const rows = file
+        .sql('SELECT key FROM messages WHERE queue = ? AND lane = ?')
+        .all(queue, lane);
+      return rows.map(({ key }) => String(key));
+    });
   }
 
   async depth(queue: string): Promise<{ readonly waiting: number; readonly working: number }> {

@@ -120,6 +120,50 @@ export function journalContract(name: string, open: () => Promise<JournalHarness
     assert.equal(await journal.append('job.a', 0, [bytes('again')]), 1);
   });
 
+  contract('whoever folded a stream that was removed since is told so', async (journal) => {
+    await journal.append('job.a', 0, [bytes('one'), bytes('two')]);
+    await journal.read('job.a');
+    await journal.remove('job.a');
+    await assert.rejects(journal.read('job.a', 2), aborted);
+
+    await journal.append('job.a', 0, [bytes('another life')]);
+    await assert.rejects(journal.read('job.a', 2), aborted);
+    assert.deepEqual(
+      (await journal.read('job.a')).map((e) => text(e.bytes)),
+      ['another life'],
+    );
+  });
+
+  contract('a stream is removed only at the end that was meant', async (journal) => {
+    await journal.append('job.a', 0, [bytes('one')]);
+    await journal.append('job.a', 1, [bytes('two')]);
+
+    await journal.remove('job.a', 1);
+    await journal.remove('job.never', 1);
+    assert.equal((await journal.read('job.a')).length, 2);
+
+    await journal.remove('job.a', 2);
+    assert.deepEqual(await journal.read('job.a'), []);
+  });
+
+  contract('the end of every stream changes with each append to it', async (journal) => {
+    await journal.append('job.a', 0, [bytes('one'), bytes('two')]);
+    await journal.append('job.b', 0, [bytes('one')]);
+    await journal.append('other.c', 0, [bytes('one')]);
+    const before = await journal.ends('job.');
+    await journal.append('job.a', 2, [bytes('three')]);
+    await journal.remove('job.b');
+    await journal.append('job.d', 0, [bytes('new')]);
+
+    const after = await journal.ends('job.');
+
+    assert.deepEqual([...before.keys()].sort(), ['job.a', 'job.b']);
+    assert.deepEqual([...after.keys()].sort(), ['job.a', 'job.d']);
+    assert.notEqual(before.get('job.a'), after.get('job.a'));
+    assert.deepEqual(await journal.ends('job.'), after);
+    assert.equal((await journal.ends('nothing.')).size, 0);
+  });
+
   contract('a follower sees what stands, then each event as it comes', async (journal) => {
     await journal.append('job.a', 0, [bytes('1'), bytes('2')]);
     const stop = new AbortController();

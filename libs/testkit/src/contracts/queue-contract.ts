@@ -171,6 +171,44 @@ export function queueContract(
     assert.deepEqual(await queue.depth('tasks.a'), { waiting: 10, working: 0 });
   });
 
+  contract('the keys of a lane are those that wait or are in work', async (harness) => {
+    const { queue } = harness;
+    await queue.push('tasks.a', 'a1', bytes('x'), { lane: 'alice' });
+    await queue.push('tasks.a', 'b1', bytes('x'), { lane: 'bob @ home.*' });
+    await queue.push('tasks.a', 'a2', bytes('x'), { lane: 'alice' });
+    await queue.push('tasks.a', 'n1', bytes('x'));
+    await queue.push('tasks.b', 'a3', bytes('x'), { lane: 'alice' });
+    await queue.push('tasks.a', 'a1', bytes('again'), { lane: 'alice' });
+    const keys = async (lane: string) => [...(await queue.keys('tasks.a', lane))].sort();
+
+    const first = await take(queue); // a1
+    assert.deepEqual(await keys('alice'), ['a1', 'a2']);
+    assert.deepEqual(await keys('bob @ home.*'), ['b1']);
+    assert.deepEqual(await keys(''), ['n1']);
+    assert.deepEqual(await keys('nobody'), []);
+
+    await first.ack();
+    await harness.pass(50); // a cluster tells of it some milliseconds later
+    assert.deepEqual(await keys('alice'), ['a2']);
+  });
+
+  contract('messages of all lanes come in the order of their pushes', async ({ queue }) => {
+    for (const [i, lane] of ['b', 'a', '', 'b', 'a'].entries()) {
+      await queue.push('tasks.a', `k${i}`, bytes(lane), { lane });
+    }
+
+    const order: string[] = [];
+    for (let i = 0; i < 5; i++) {
+      const { key, queue: from } = await take(queue);
+      order.push(`${from} ${key}`);
+    }
+
+    assert.deepEqual(
+      order,
+      [0, 1, 2, 3, 4].map((i) => `tasks.a k${i}`),
+    );
+  });
+
   contract('the depth tells waiting from working', async ({ queue }) => {
     for (let i = 0; i < 3; i++) await queue.push('tasks.a', `k${i}`, bytes('x'));
     await take(queue);

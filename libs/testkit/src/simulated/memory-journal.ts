@@ -35,9 +35,14 @@ export class MemoryJournal implements Journal {
   }
 
   async read(stream: string, after = 0): Promise<readonly JournalEvent[]> {
-    return (this.byStream.get(stream) ?? [])
-      .slice(after)
-      .map((event) => ({ ...event, bytes: event.bytes.slice() }));
+    const known = this.byStream.get(stream) ?? [];
+    if (known.length < after) {
+      throw new OperationError({
+        code: 'aborted',
+        message: `${stream} ends at ${known.length}, before ${after}`,
+      });
+    }
+    return known.slice(after).map((event) => ({ ...event, bytes: event.bytes.slice() }));
   }
 
   async *follow(stream: string, after: number, signal: AbortSignal): AsyncGenerator<JournalEvent> {
@@ -70,7 +75,13 @@ export class MemoryJournal implements Journal {
       .slice(0, limit);
   }
 
-  async remove(stream: string): Promise<void> {
+  async ends(prefix: string): Promise<ReadonlyMap<string, number>> {
+    const all = [...this.byStream].filter(([name]) => name.startsWith(prefix));
+    return new Map(all.map(([name, events]) => [name, events.length]));
+  }
+
+  async remove(stream: string, last?: number): Promise<void> {
+    if (last !== undefined && this.byStream.get(stream)?.length !== last) return;
     this.byStream.delete(stream);
   }
 

@@ -1,9 +1,17 @@
 import { type Rng, resourceExhausted } from '@heddle/core';
-import type { Clock, DeadLetter, Delivery, PullOptions, WorkQueue } from '@heddle/ports';
+import type {
+  Clock,
+  DeadLetter,
+  Delivery,
+  PullOptions,
+  PushOptions,
+  WorkQueue,
+} from '@heddle/ports';
 
 interface Message {
   readonly id: number;
   readonly key: string;
+  readonly lane: string;
   readonly bytes: Uint8Array;
   attempt: number;
   lease: number;
@@ -34,7 +42,7 @@ export class MemoryQueue implements WorkQueue {
     queue: string,
     key: string,
     bytes: Uint8Array,
-    options: { readonly delayMs?: number } = {},
+    options: PushOptions = {},
   ): Promise<void> {
     const messages = this.of(queue);
     if (messages.some((message) => message.key === key)) return;
@@ -45,13 +53,13 @@ export class MemoryQueue implements WorkQueue {
         details: { messagesMax },
       });
     }
-    this.enqueue(queue, key, bytes.slice(), options.delayMs ?? 0);
+    this.enqueue(queue, { key, lane: options.lane ?? '', bytes: bytes.slice() }, options.delayMs);
   }
 
   /** What a network does: the same message a second time, unknown to the keys. */
   duplicate(queue: string, key: string, delayMs: number): void {
     const message = this.of(queue).find((known) => known.key === key);
-    if (message !== undefined) this.enqueue(queue, key, message.bytes, delayMs);
+    if (message !== undefined) this.enqueue(queue, message, delayMs);
   }
 
   async pull(queue: string, options: PullOptions): Promise<Delivery | undefined> {
@@ -66,6 +74,11 @@ export class MemoryQueue implements WorkQueue {
       await this.wait(Math.max(0, Math.min(leftMs, dueMs)), options.signal);
     }
     return undefined;
+  }
+
+  async keys(queue: string, lane: string): Promise<readonly string[]> {
+    const messages = this.of(queue).filter((message) => message.lane === lane);
+    return [...new Set(messages.map(({ key }) => key))];
   }
 
   async depth(queue: string): Promise<{ readonly waiting: number; readonly working: number }> {
@@ -130,10 +143,15 @@ export class MemoryQueue implements WorkQueue {
     };
   }
 
-  private enqueue(queue: string, key: string, bytes: Uint8Array, delayMs: number): void {
+  private enqueue(
+    queue: string,
+    { key, lane, bytes }: Pick<Message, 'key' | 'lane' | 'bytes'>,
+    delayMs = 0,
+  ): void {
     this.of(queue).push({
       id: this.ids++,
       key,
+      lane,
       bytes,
       attempt: 0,
       lease: 0,
