@@ -21,7 +21,7 @@ export const JOB_LIMITS = {
   /** Deliveries of one queue message. A backstop far above a kind's attempts: the journal counts those. */
   deliveriesMax: 50,
   /** Waiting for work in one pull; bounds how long a stop waits for an idle worker that ignores its signal. */
-  pullWaitMs: 5_000,
+  pullWaitMs: 15_000,
   /** Nak delay when the journal could not be reached: long enough not to spin, short enough for a restart. */
   journalDownDelayMs: 2_000,
   /** How often a running task looks whether it was cancelled or paused by another process: the stated bound. */
