@@ -28,3 +28,12 @@ export const RETRY = {
 /** A peer that is gone without a word (a cable, a frozen machine) is noticed after this and twice the timeout. */
 export const KEEPALIVE_TIME_MS = 30_000;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/** A tenant is part of the metadata of every call. */
+export const TENANT_CHARACTERS_MAX = 128;
+
+/**
+ * With TLS a connection is made anew after this: so long a certificate that was withdrawn, or has ended, is trusted at
+ * most. Streams that are open go on.
+ */
+export const TLS_CONNECTION_AGE_MS = 10 * 60_000;

@@ -9,6 +9,14 @@ function methodLabels(): readonly string[] {
   );
 }
 
+let labels: ReadonlySet<string> | undefined;
+
+/** Whether calls of this path are counted: what a caller makes up is not. */
+export function isMethodLabel(method: string): boolean {
+  labels ??= new Set(methodLabels());
+  return labels.has(method);
+}
+
 export function grpcMetrics(): readonly MetricSpec[] {
   const method = methodLabels();
   return [
