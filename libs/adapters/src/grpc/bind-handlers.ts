@@ -101,7 +101,8 @@ function bindUnary(
     Promise.resolve()
       .then(() => {
         context.signal.throwIfAborted();
-        return handler(decoded(call.request, context), context);
+        const request = decoded(call.request, context);
+        return scopes.within(call.metadata, () => handler(request, context));
       })
       .then(
         (response) => {
@@ -123,7 +124,9 @@ function bindServer(
   scopes: CallScopes,
 ): handleServerStreamingCall<object, object> {
   return (call) =>
-    void pump(call, path, scopes, (context) => handler(decoded(call.request, context), context));
+    void scopes.within(call.metadata, () =>
+      pump(call, path, scopes, (context) => handler(decoded(call.request, context), context)),
+    );
 }
 
 function bindBidi(
@@ -134,7 +137,9 @@ function bindBidi(
   return (call) => {
     // Reading to the end must not close the side that we still write to.
     const requests = call.iterator({ destroyOnReturn: false });
-    void pump(call, path, scopes, (context) => handler(decodedEach(requests, context), context));
+    void scopes.within(call.metadata, () =>
+      pump(call, path, scopes, (context) => handler(decodedEach(requests, context), context)),
+    );
   };
 }
 

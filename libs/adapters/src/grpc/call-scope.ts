@@ -1,9 +1,13 @@
+import type { Metadata } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import type { CallContext, Log, Metrics } from '@heddle/ports';
+import type { CallContext, Callers, Log, Metrics } from '@heddle/ports';
+import { callerOf } from './caller-metadata.ts';
 
 export interface CallScopeDeps {
   readonly log: Log;
   readonly metrics: Metrics | undefined;
+  /** Present where a guard stands before the handlers: only then is a call's metadata true. */
+  readonly callers: Callers | undefined;
 }
 
 /** Calls in flight: each with its abort signal, counted, and all told to stop when the server drains. */
@@ -44,6 +48,12 @@ export class CallScopes {
     };
     const context: CallContext = { signal: controller.signal, log: callLog, method };
     return { context, abort: () => controller.abort(cancelled()), end };
+  }
+
+  /** Runs what answers a call in the name of who made it; the streams that it begins, too. */
+  within<T>(metadata: Metadata, body: () => T): T {
+    const { callers } = this.deps;
+    return callers === undefined ? body() : callers.run(callerOf(metadata), body);
   }
 
   /** From now on new calls are refused at once; those in flight go on. */

@@ -19,15 +19,18 @@ export interface ChannelSecurity {
   readonly key?: string | undefined;
 }
 
-/** `https://host:port`, `http://host:port` or `host:port`; the latter is TLS where TLS is configured. */
-export function schemeOf(
-  address: string,
-  tls: ChannelSecurity['tls'],
-): { readonly address: string; readonly tls: ChannelSecurity['tls'] } {
-  const [, scheme, rest = address] = /^(https?):\/\/([^/]*)\/?$/.exec(address) ?? [];
-  if (scheme === 'http') return { address: rest, tls: undefined };
-  if (scheme === 'https') return { address: rest, tls: tls ?? {} };
-  return { address, tls };
+/**
+ * `https://host:port`, `http://host:port` or `host:port`, the latter TLS where TLS is configured. Of several addresses
+ * the first decides.
+ */
+export function destinationOf(
+  addresses: readonly string[],
+  { tls }: ChannelSecurity,
+): { readonly addresses: readonly string[]; readonly tls: ChannelSecurity['tls'] } {
+  const scheme = /^(https?):\/\//.exec(addresses[0] ?? '')?.[1];
+  const bare = addresses.map((address) => address.replace(/^https?:\/\//, '').replace(/\/$/, ''));
+  if (scheme === 'http') return { addresses: bare, tls: undefined };
+  return { addresses: bare, tls: scheme === 'https' ? (tls ?? {}) : tls };
 }
 
 /** Errors: `failed_precondition` when a token would travel readable for others. */
@@ -44,8 +47,14 @@ export function checkTokenTravelsSafely(
   );
 }
 
+/** The host of `host:port`, `[::1]:port` or `dns:///host:port`. */
+export function hostOf(address: string): string {
+  const [, host = ''] = /^(?:dns:\/\/\/)?(.*?)(?::\d+)?$/.exec(address) ?? [];
+  return host.replace(/^\[(.*)\]$/, '$1');
+}
+
 function isLoopback(address: string): boolean {
-  const host = address.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  const host = hostOf(address);
   if (isIP(host) === 4) return host.startsWith('127.');
   return host === '::1' || host === 'localhost';
 }

@@ -3,13 +3,19 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientReadableStream,
-  credentials,
   type CallOptions as GrpcCallOptions,
-  Metadata,
+  type Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
 import type { CallOptions, Clients } from '@heddle/ports';
+import {
+  type ChannelSecurity,
+  callMetadata,
+  checkTokenTravelsSafely,
+  destinationOf,
+  hostOf,
+} from './channel-security.ts';
 import { CONTRACTS, type Method, methodsOf } from './contracts.ts';
 import { IDEMPOTENT } from './gen/idempotency.ts';
 import {
@@ -19,8 +25,11 @@ import {
   MESSAGE_BYTES_MAX,
   RETRY,
   UNARY_TIMEOUT_MS,
+  WHY_MS,
 } from './limits.ts';
 import { fromServiceError } from './status.ts';
+import { type Target, targetOf } from './target.ts';
+import { channelCredentials, nameIndication } from './tls-credentials.ts';
 
 export interface Channel {
   readonly clients: Clients;
@@ -29,28 +38,50 @@ export interface Channel {
   close(): void;
 }
 
-export interface ChannelConfig {
+export interface ChannelConfig extends ChannelSecurity {
   /** Shared with no other channel of this process to the same address: what a load of many clients is made of. */
   readonly ownConnection?: boolean;
 }
 
-/** A connection to a cluster, made when the first call needs it. */
-export function openChannel(address: string, config: ChannelConfig = {}): Channel {
-  const own = config.ownConnection === true ? { 'grpc.use_local_subchannel_pool': 1 } : {};
-  const options = { ...channelOptions(), ...own };
-  const client = new Client(address, credentials.createInsecure(), options);
+/** Metadata of a call that begins now: who calls, or in whose name. */
+type Signature = () => Metadata;
+
+/**
+ * A connection to a cluster, made when the first call needs it; to several addresses calls go in turn. Errors:
+ * `invalid_argument` for what is no address, `failed_precondition` for a token that others could read on the way.
+ */
+export function openChannel(
+  address: string | readonly string[],
+  config: ChannelConfig = {},
+): Channel {
+  const client = openClient(address, config);
+  const sign: Signature = () => callMetadata(config);
   const clients = CONTRACTS.map((contract) => {
-    const methods = methodsOf(contract).map(([name, method]) => [name, caller(client, method)]);
+    const methods = methodsOf(contract).map(([name, method]) => [
+      name,
+      caller(client, method, sign),
+    ]);
     return [contract, Object.fromEntries(methods)];
   });
   return {
     clients: Object.fromEntries(clients) as Clients,
-    ready: (timeoutMs) => ready(client, address, timeoutMs),
+    ready: (timeoutMs) => ready(client, String(address), timeoutMs),
     close: () => client.close(),
   };
 }
 
-function channelOptions(): ChannelOptions {
+/** What a channel's calls go through; whoever makes them himself signs each with `callMetadata`. */
+export function openClient(address: string | readonly string[], config: ChannelConfig): Client {
+  const { addresses, tls } = destinationOf([address].flat(), config);
+  checkTokenTravelsSafely(addresses, { ...config, tls });
+  const target = targetOf(addresses);
+  const own = config.ownConnection === true ? { 'grpc.use_local_subchannel_pool': 1 } : {};
+  const host = hostOf(addresses[0] ?? '');
+  const options = { ...channelOptions(target), ...own, ...(tls && nameIndication(host)) };
+  return new Client(target.name, channelCredentials(tls, host), options);
+}
+
+export function channelOptions({ spread }: Target): ChannelOptions {
   const name = [...IDEMPOTENT].map((path) => {
     const [, service, method] = path.split('/');
     return { service, method };
@@ -61,7 +92,10 @@ function channelOptions(): ChannelOptions {
     'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc.enable_retries': 1,
-    'grpc.service_config': JSON.stringify({ methodConfig: [{ name, retryPolicy: RETRY }] }),
+    'grpc.service_config': JSON.stringify({
+      ...(spread ? { loadBalancingConfig: [{ round_robin: {} }] } : {}),
+      methodConfig: [{ name, retryPolicy: RETRY }],
+    }),
   };
 }
 
@@ -69,26 +103,45 @@ function ready(client: Client, address: string, timeoutMs: number): Promise<void
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   client.waitForReady(Date.now() + timeoutMs, (error) => {
     if (error === undefined) return resolve();
-    const message = `no heddle answers at ${address}; is \`heddle up\` running there?`;
-    reject(new OperationError({ code: 'unavailable', message, cause: error }));
+    void whyNot(client).then((why) => {
+      const message = `no heddle answers at ${address}; is \`heddle up\` running there?${why}`;
+      reject(new OperationError({ code: 'unavailable', message, cause: error }));
+    });
   });
   return promise;
 }
 
-function caller(client: Client, method: Method) {
+/** The last failure to connect, which only a call is told: a certificate, a refusal. */
+function whyNot(client: Client): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const none = () => Buffer.alloc(0);
+  const path = '/grpc.health.v1.Health/Check';
+  client.makeUnaryRequest(path, none, none, {}, { deadline: Date.now() + WHY_MS }, (error) => {
+    const reason = /Last error: (.*)$/s.exec(error?.details ?? '')?.[1];
+    resolve(reason === undefined ? '' : ` (${reason.replace(/^Error: /, '')})`);
+  });
+  return promise;
+}
+
+function caller(client: Client, method: Method, sign: Signature) {
   if (!method.responseStream) {
-    return (request: object, options: CallOptions = {}) => unary(client, method, request, options);
-  }
-  if (!method.requestStream) {
     return (request: object, options: CallOptions = {}) =>
-      received(() => {
-        const { path, requestSerialize: s, responseDeserialize: d } = method;
-        const call = { ...grpcOptions(options) };
-        return client.makeServerStreamRequest(path, s, d, request, new Metadata(), call);
-      }, options.signal);
+      unary(client, method, { request, metadata: sign() }, options);
   }
-  return (requests: AsyncIterable<object>, options: CallOptions = {}) =>
-    received(() => duplex(client, method, requests, options), options.signal);
+  // Signed when it is asked for, in the name of who asks; sent when it is first read, perhaps by somebody else.
+  if (!method.requestStream) {
+    return (request: object, options: CallOptions = {}) => {
+      const metadata = sign();
+      return received(() => {
+        const { path, requestSerialize: s, responseDeserialize: d } = method;
+        return client.makeServerStreamRequest(path, s, d, request, metadata, grpcOptions(options));
+      }, options.signal);
+    };
+  }
+  return (requests: AsyncIterable<object>, options: CallOptions = {}) => {
+    const metadata = sign();
+    return received(() => duplex(client, method, { requests, metadata }, options), options.signal);
+  };
 }
 
 function grpcOptions({ timeoutMs }: CallOptions): GrpcCallOptions {
@@ -98,7 +151,7 @@ function grpcOptions({ timeoutMs }: CallOptions): GrpcCallOptions {
 function unary(
   client: Client,
   method: Method,
-  request: object,
+  { request, metadata }: { readonly request: object; readonly metadata: Metadata },
   options: CallOptions,
 ): Promise<object> {
   const { promise, resolve, reject } = Promise.withResolvers<object>();
@@ -108,7 +161,7 @@ function unary(
     method.requestSerialize,
     method.responseDeserialize,
     request,
-    new Metadata(),
+    metadata,
     grpcOptions({ timeoutMs: UNARY_TIMEOUT_MS, ...options }),
     (error, response) => {
       if (error) reject(fromServiceError(error));
@@ -145,11 +198,11 @@ const isServiceError = (thrown: unknown): thrown is ServiceError =>
 function duplex(
   client: Client,
   method: Method,
-  requests: AsyncIterable<object>,
+  { requests, metadata }: { readonly requests: AsyncIterable<object>; readonly metadata: Metadata },
   options: CallOptions,
 ): ClientDuplexStream<object, object> {
   const { path, requestSerialize: s, responseDeserialize: d } = method;
-  const call = client.makeBidiStreamRequest(path, s, d, new Metadata(), grpcOptions(options));
+  const call = client.makeBidiStreamRequest(path, s, d, metadata, grpcOptions(options));
   send(call, requests).catch((cause) => call.destroy(OperationError.from(cause)));
   return call;
 }

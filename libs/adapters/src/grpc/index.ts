@@ -1,6 +1,12 @@
+export { callerOf } from './caller-metadata.ts';
+export { callContext } from './callers.ts';
 export { type Channel, type ChannelConfig, openChannel } from './channel.ts';
+export type { ChannelSecurity } from './channel-security.ts';
 export { CONTRACTS, SERVICES } from './contracts.ts';
+export type { ServerSecurity } from './guard.ts';
 export { MESSAGE_BYTES_MAX } from './limits.ts';
 export { grpcMetrics } from './metrics.ts';
+export { METHOD_ROLES } from './roles.ts';
 export { type RunningServer, type ServeOptions, serve } from './server.ts';
 export { toDetail } from './status.ts';
+export { type ClientTls, type ClusterTls, MEMBERS } from './tls-credentials.ts';

@@ -37,3 +37,6 @@ export const TENANT_CHARACTERS_MAX = 128;
  * most. Streams that are open go on.
  */
 export const TLS_CONNECTION_AGE_MS = 10 * 60_000;
+
+/** How long the reason why nobody answers is asked for, after nobody has. */
+export const WHY_MS = 1000;

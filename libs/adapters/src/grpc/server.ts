@@ -1,11 +1,13 @@
-import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
+import { randomBytes } from 'node:crypto';
+import { Server, type ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import type { ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
+import type { Callers, ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
 import { bindHandlers, tolerantDeserializer } from './bind-handlers.ts';
 import { CallScopes } from './call-scope.ts';
 import { responseSerializer } from './chunk-writer.ts';
 import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';
+import { Guard, type ServerSecurity } from './guard.ts';
 import {
   ABORT_GRACE_MS,
   CONCURRENT_STREAMS_MAX,
@@ -13,8 +15,10 @@ import {
   KEEPALIVE_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
+  TLS_CONNECTION_AGE_MS,
 } from './limits.ts';
 import { addReflection } from './reflection.ts';
+import { serverCredentials } from './tls-credentials.ts';
 
 export interface ServeOptions {
   readonly host: string;
@@ -25,11 +29,17 @@ export interface ServeOptions {
   readonly log: Log;
   /** The catalogue `grpcMetrics()` must be registered with it. */
   readonly metrics?: Metrics;
+  /** Who may call; absent: everybody who can connect, in the cluster's own name. */
+  readonly security?: ServerSecurity | undefined;
+  /** Handlers run in the name of who calls. */
+  readonly callers?: Callers | undefined;
 }
 
 export interface RunningServer {
   readonly host: string;
   readonly port: number;
+  /** Lets the process that serves call itself, as a service of the cluster: `ChannelSecurity.key`. */
+  readonly key: string;
   /** Brings contracts up and reports them as serving to health checks. */
   add(handlers: ContractHandlers): void;
   /** The whole process is ready (the health of the empty service name). */
@@ -46,8 +56,11 @@ const isWatch = (method: string) => method.endsWith('/Watch');
 
 /** Listens. Errors: `unavailable` when the address cannot be had. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { host, log, metrics } = options;
-  const scopes = new CallScopes({ log, metrics });
+  const { host, log, metrics, security } = options;
+  // Where nobody is asked who he is, what a call says of its caller means nothing.
+  const callers = security === undefined ? undefined : options.callers;
+  const scopes = new CallScopes({ log, metrics, callers });
+  const key = randomBytes(32).toString('base64url');
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   const server = new Server({
     'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW_BYTES,
@@ -55,10 +68,12 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     'grpc.max_concurrent_streams': CONCURRENT_STREAMS_MAX,
     'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    ...(security?.tls && { 'grpc.max_connection_age_ms': TLS_CONNECTION_AGE_MS }),
+    ...(security && { interceptors: [new Guard({ security, key, log, metrics }).interceptor] }),
   });
   health.addToServer(server);
   addReflection(server);
-  const port = await bind(server, host, options.port);
+  const port = await bind(server, options, serverCredentials(security?.tls));
 
   const added = new Set<ContractName>();
   const add = (handlers: ContractHandlers) => {
@@ -74,6 +89,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   return {
     host,
     port,
+    key,
     add,
     ready: () => health.setStatus('', 'SERVING'),
     close: async (graceMs) => {
@@ -101,10 +117,14 @@ function withOwnCodecs(contract: ContractName): ServiceDefinition {
   return Object.fromEntries(methods);
 }
 
-function bind(server: Server, host: string, port: number): Promise<number> {
+function bind(
+  server: Server,
+  { host, port }: ServeOptions,
+  credentials: ServerCredentials,
+): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+  server.bindAsync(address, credentials, (error, bound) => {
     if (error === null) return resolve(bound);
     const message = `cannot listen on ${address}: ${error.message}; choose another port`;
     reject(new OperationError({ code: 'unavailable', message, cause: error }));

@@ -1,6 +1,8 @@
+import { isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import {
   type ChannelCredentials,
+  type ChannelOptions,
   credentials,
   experimental,
   ServerCredentials,
@@ -40,23 +42,33 @@ export function serverCredentials(tls: ClusterTls | undefined): ServerCredential
  * A channel's TLS. People expect the name that they asked for. A service expects any member of its cluster: members are
  * reached by names, by addresses and through each other, and trust each other alike.
  */
-export function channelCredentials(tls: ClusterTls | ClientTls | undefined): ChannelCredentials {
+export function channelCredentials(
+  tls: ClusterTls | ClientTls | undefined,
+  host: string,
+): ChannelCredentials {
   if (tls === undefined) return credentials.createInsecure();
   if (!('files' in tls)) {
-    const { ca, serverName } = tls;
+    const { ca, serverName = host } = tls;
     return credentials.createSsl(ca === undefined ? null : Buffer.from(ca), null, null, {
-      checkServerIdentity: (host, certificate) =>
-        checkServerIdentity(serverName ?? host, certificate),
+      checkServerIdentity: (_, certificate) => checkServerIdentity(serverName, certificate),
     });
   }
   const { files, members = MEMBERS } = tls;
   const provider = providerOf(files);
   return experimental.createCertificateProviderChannelCredentials(provider, provider, {
-    checkServerIdentity: (host: string, certificate: PeerCertificate) => {
+    checkServerIdentity: (_: string, certificate: PeerCertificate) => {
       if (isMember(dnsNames(certificate.subjectaltname), members)) return undefined;
       return checkServerIdentity(host, certificate);
     },
   });
+}
+
+/**
+ * TLS names the server that it wants, and must not name an address (RFC 6066), which grpc-js does for one. Whom the
+ * certificate has to be for is checked above, by what was really asked for.
+ */
+export function nameIndication(host: string): ChannelOptions {
+  return isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': 'heddle' };
 }
 
 const providers = new WeakMap<TlsFiles, Provider>();
