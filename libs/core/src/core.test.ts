@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { AssertionError, assert as claim } from './assert.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { OperationError, resourceExhausted } from './operation-error.ts';
+import { VERSION } from './version.ts';
 
 test('a broken claim throws with its words, a kept one evaluates no message', () => {
   assert.throws(() => claim(false, 'q is 3'), new AssertionError('q is 3'));
@@ -28,4 +29,9 @@ test('canonical JSON does not depend on the order in which members were written'
   assert.equal(a, '{"a":1.5,"b":[1,{"x":"é","y":null}]}');
   assert.equal(canonicalJson({ a: 1.5, b: [1, { x: 'é', y: null }] }), a);
   assert.throws(() => canonicalJson({ a: Number.NaN }), AssertionError);
+});
+
+test('the version is that of the packages', async () => {
+  const { default: own } = await import('../package.json', { with: { type: 'json' } });
+  assert.equal(VERSION, own.version);
 });

@@ -14,3 +14,4 @@ export {
   unimplemented,
 } from './operation-error.ts';
 export { Rng, type RngState } from './rng.ts';
+export { VERSION } from './version.ts';

@@ -10,7 +10,9 @@ import { invalidArgument, OperationError, unimplemented } from '@heddle/core';
 import type { CallContext, ContractName } from '@heddle/ports';
 import type { CallScopes } from './call-scope.ts';
 import { type Method, methodsOf, SERVICES } from './contracts.ts';
+import { requestShape } from './message-shapes.ts';
 import { toStatus } from './status.ts';
+import { refuseUnknown } from './unknown-fields.ts';
 
 type UnaryHandler = (request: object, call: CallContext) => Promise<object>;
 type StreamHandler = (request: unknown, call: CallContext) => AsyncIterable<object>;
@@ -48,12 +50,14 @@ class Undecodable {
 }
 
 /**
- * A method's request decoder that never throws: grpc-js would answer INTERNAL without a detail, which tells a caller that the
- * server is broken, while it is the request that is.
+ * A method's request decoder, strict and yet one that never throws: grpc-js would answer INTERNAL without a detail, which tells
+ * a caller that the server is broken, while it is the request that is.
  */
-export function tolerantDeserializer(method: Method): (bytes: Buffer) => object {
+export function strictDeserializer(method: Method): (bytes: Buffer) => object {
+  const shape = requestShape(method.path);
   return (bytes) => {
     try {
+      refuseUnknown(bytes, shape);
       return method.requestDeserialize(bytes);
     } catch (thrown) {
       return new Undecodable(thrown);
@@ -64,6 +68,7 @@ export function tolerantDeserializer(method: Method): (bytes: Buffer) => object 
 function decoded(request: unknown, { method }: CallContext): object {
   if (!(request instanceof Undecodable)) return request as object;
   const { reason } = request;
+  if (reason instanceof OperationError) throw reason;
   const why = reason instanceof Error ? `: ${reason.message}` : '';
   throw invalidArgument(`the request is no message that ${method} takes${why}`, { cause: reason });
 }

@@ -3,7 +3,7 @@ import { Server, type ServerCredentials, type ServiceDefinition } from '@grpc/gr
 import { OperationError } from '@heddle/core';
 import type { Callers, ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
-import { bindHandlers, tolerantDeserializer } from './bind-handlers.ts';
+import { bindHandlers, strictDeserializer } from './bind-handlers.ts';
 import { CallScopes } from './call-scope.ts';
 import { responseSerializer } from './chunk-writer.ts';
 import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';
@@ -19,6 +19,7 @@ import {
 } from './limits.ts';
 import { addReflection } from './reflection.ts';
 import { serverCredentials } from './tls-credentials.ts';
+import { answerUnknownMethods } from './unknown-methods.ts';
 
 export interface ServeOptions {
   readonly host: string;
@@ -73,6 +74,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   });
   health.addToServer(server);
   addReflection(server);
+  answerUnknownMethods(server);
   const port = await bind(server, options, serverCredentials(security?.tls));
 
   const added = new Set<ContractName>();
@@ -111,7 +113,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 function withOwnCodecs(contract: ContractName): ServiceDefinition {
   const methods = methodsOf(contract).map(([name, method]) => {
     const responseSerialize = responseSerializer(method);
-    const requestDeserialize = tolerantDeserializer(method);
+    const requestDeserialize = strictDeserializer(method);
     return [name, { ...method, responseSerialize, requestDeserialize }] as const;
   });
   return Object.fromEntries(methods);
