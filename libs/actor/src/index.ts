@@ -17,9 +17,10 @@ export {
   isSettled,
   type JobState,
   type JobStatus,
+  ownerOf,
 } from './job/state.ts';
 export { transition } from './job/transition.ts';
-export { JOB_LIMITS, KIND_DEFAULTS } from './limits.ts';
+export { JOB_LIMITS, KIND_DEFAULTS, TENANT_QUOTAS } from './limits.ts';
 export type { GcOptions, GcReport } from './runtime/collect.ts';
 export type {
   Estimate,
@@ -44,4 +45,5 @@ export type { JobView, ViewStatus } from './runtime/job-view.ts';
 export { jobMetrics } from './runtime/metrics.ts';
 export { type JobFile, outcomeWithFiles } from './runtime/outcome-with-files.ts';
 export { provenanceMessage, REQUEST_CHARACTERS_MAX } from './runtime/provenance-message.ts';
+export type { TenantQuotas } from './runtime/quotas.ts';
 export type { StopReport } from './runtime/workers.ts';

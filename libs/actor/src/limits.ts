@@ -4,10 +4,19 @@ export const JOB_LIMITS = {
   tasksMax: 4096,
   /** One journal event; JetStream takes 1 MiB in a message. Bulk belongs in a blob. */
   eventBytesMax: 512 * 1024,
-  /** A client's key goes into the journal with every job. */
-  keyCharsMax: 200,
-  /** Tasks of one job on the queue at a time, so that one job of 4096 does not fill it for the others. */
+  /** A client's key goes into the journal with every job; as the contracts say. */
+  keyBytesMax: 128,
+  /** Tasks of one tenant and kind on the queue at a time: a newcomer waits for so many of each other tenant. */
   windowTasks: 64,
+  /** Places beyond, for the first task of each further job: a large one does not keep the small one out. */
+  windowFirsts: 16,
+  /** What is known of a tenant's tasks on the queue is asked for again when it is older than this. */
+  laneFreshMs: 1_000,
+  /** While tasks are held back, whether some left is looked at so often; doubles to the maximum while none do. */
+  laneRetryMs: 100,
+  laneRetryMaxMs: 1_000,
+  /** Tenants and kinds whose tasks are counted at a time; more are asked for anew. */
+  lanesMax: 1_000,
   /** Commands waiting for one actor; each is a caller waiting, so more is overload. */
   mailboxMax: 1000,
   /** Lost races for one decision: each is another replica's success, so 64 in a row is a broken journal. */
@@ -28,8 +37,12 @@ export const JOB_LIMITS = {
   stopCheckMs: 1_000,
   /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */
   stuckAfterMs: 300_000,
-  /** What a lost effect can delay a job by (a crash between append and enqueue). */
+  /** What a lost effect can delay a job by (a crash between append and enqueue); up to a fifth sooner, so that replicas spread. */
   reconcileEveryMs: 30_000,
+  /** Jobs of kinds that only other processes run are helped when nothing happened to them for so long. */
+  foreignAfterMs: 120_000,
+  /** Journals read at a time by whoever reads all of them. */
+  readsAtOnce: 16,
   /** What is past its kind's budget is freed by itself so often. */
   collectEveryMs: 3_600_000,
   /** Unreferenced blobs younger than this may be about to be committed. */
@@ -40,12 +53,26 @@ export const JOB_LIMITS = {
   retainedJobsMax: 5_000,
   /** Folded states and progress kept in memory (passivation); a state of one task is about 2 kB. */
   actorsCachedMax: 512,
-  /** Names read from the journal at once. */
-  streamsPage: 500,
+  /** Shorter beginnings of an id are slips. */
+  beginningCharsMin: 4,
   /** Jobs of one answer of `list`. */
   listMax: 200,
   /** Retry delay told to a client that found the queue full. */
   queueFullRetryMs: 5_000,
+  /** How old the counts may be that a quota is compared with: what other replicas accept meanwhile comes on top. */
+  quotaFreshMs: 1_000,
+  /** Retry delay of a tenant past a quota: some of its jobs must end first. */
+  quotaRetryMs: 10_000,
+} as const;
+
+/** What a tenant may have that nobody configured otherwise. */
+export const TENANT_QUOTAS = {
+  /** Jobs that have not ended; one process reads the journals of all of them. */
+  jobsMax: 1_000,
+  /** Tasks of these that are not done: each is held in memory by the processes that run its kind. */
+  tasksMax: 100_000,
+  /** Results, checkpoints and what they name; the budgets of kinds and of the store are usually met first. */
+  retainedBytesMax: 2 ** 40,
 } as const;
 
 /** What a kind gets that says nothing. */

@@ -11,7 +11,7 @@ import {
   transition,
 } from '../src/index.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 const START_MS = Date.UTC(2026, 10, 22);
 const digest = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}` as const;
 const kept = (n: number, references: readonly number[] = []) => ({
@@ -22,8 +22,9 @@ const kept = (n: number, references: readonly number[] = []) => ({
 
 type Line = JobMessage extends infer M ? (M extends JobMessage ? Omit<M, 'nowMs'> : never) : never;
 
-const submit = (tasks: number, reduce: boolean): Line => ({
+const submit = (tasks: number, reduce: boolean, tenant = ''): Line => ({
   type: 'submit',
+  tenant,
   kind: 'lorsa.train',
   key: 'evening run',
   request: { layer: 2, steps: 400, model: 'bundled' },
@@ -85,6 +86,20 @@ const TRANSCRIPTS: Readonly<Record<string, readonly Line[]>> = {
     { type: 'fail', task: 0, claim: 'w1.2', error },
     { type: 'start', task: 0, claim: 'w1.3', sequence: 9 },
     { type: 'fail', task: 0, claim: 'w1.3', error: { ...error, retryable: false } },
+  ],
+  'of-a-tenant': [
+    submit(2, true, 'alice@example.org'),
+    { type: 'start', task: 0, claim: 'w1.1', sequence: 2 },
+    { type: 'done', task: 0, claim: 'w1.1', ...kept(40, [60]), retained: 100_000, ...final },
+    { type: 'start', task: 1, claim: 'w1.2', sequence: 2 },
+    { type: 'done', task: 1, claim: 'w1.2', ...kept(41), retained: 41_000, ...final },
+    { type: 'start', task: 2, claim: 'w2.1', sequence: 2 },
+    { type: 'done', task: 2, claim: 'w2.1', ...kept(42, [60]), retained: 102_000, ...final },
+  ],
+  forgotten: [
+    submit(1, false, 'alice@example.org'),
+    { type: 'cancel' },
+    { type: 'forget', sequence: 3 },
   ],
   cancelled: [
     submit(1, false),

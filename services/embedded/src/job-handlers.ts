@@ -1,5 +1,5 @@
 import { type JobRuntime, type JobView, provenanceMessage } from '@heddle/actor';
-import { invalidArgument, notFound, OperationError } from '@heddle/core';
+import { invalidArgument, notFound } from '@heddle/core';
 import {
   type Blobs,
   decodeOutcome,
@@ -12,12 +12,11 @@ import { artifactMessage, jobMessage, statusesOf } from './job-messages.ts';
 
 const LIST_DEFAULT = 100;
 const LIST_MAX = 1000;
-/** Shorter beginnings of an id are slips. */
-const PREFIX_CHARACTERS_MIN = 4;
+const KINDS_MAX = 32;
 
 /** `heddle.jobs.v1` over the job runtime: proto in, message out. */
 export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsService> {
-  const find = (id: string) => findJob(jobs, id);
+  const find = (id: string) => jobs.find(id);
   const answer = async (view: Promise<JobView>) => ({ job: jobMessage(await view) });
   const outcomeOf = async (id: string): Promise<JobOutcome> => {
     const { digest } = await jobs.result(id);
@@ -33,18 +32,23 @@ export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsServic
       return answer(pinned ? jobs.pin(view.id) : jobs.unpin(view.id));
     },
 
-    async List({ limit, after, kinds, states }) {
+    async List({ limit, after, kinds, states, tenant }) {
       if (limit > LIST_MAX) {
         throw invalidArgument(`limit is ${limit}; at most ${LIST_MAX} jobs are listed at once`, {
           field: 'limit',
           details: { limit: LIST_MAX },
         });
       }
-      const [kind, ...more] = kinds;
-      if (more.length > 0) throw invalidArgument('one kind can be asked for', { field: 'kinds' });
+      if (kinds.length > KINDS_MAX) {
+        throw invalidArgument(`${kinds.length} kinds; at most ${KINDS_MAX} can be asked for`, {
+          field: 'kinds',
+          details: { limit: KINDS_MAX },
+        });
+      }
       const page = await jobs.list({
         limit: limit === 0 ? LIST_DEFAULT : limit,
-        ...(kind === undefined ? {} : { kind }),
+        kinds,
+        tenant,
         ...(after === '' ? {} : { before: after }),
         ...(states.length === 0 ? {} : { statuses: statusesOf(states) }),
       });
@@ -107,22 +111,4 @@ async function referenceOf(
   const digest = (await jobs.result(id)).references.find((each) => each === name);
   const kept = digest && (await blobs.stat(digest));
   return kept && { name, digest, bytes: kept.bytes, mediaType: 'application/octet-stream' };
-}
-
-/** The job of an id, or of the beginning of one. */
-async function findJob(jobs: JobRuntime, id: string): Promise<JobView> {
-  try {
-    return await jobs.get(id);
-  } catch (thrown) {
-    const short = id.length < PREFIX_CHARACTERS_MIN;
-    if (short || OperationError.from(thrown).code !== 'not_found') throw thrown;
-    const page = await jobs.list({ limit: LIST_MAX });
-    const matching = page.jobs.filter((job) => job.id.startsWith(id));
-    const [only, ...more] = matching;
-    if (only === undefined) throw thrown;
-    if (more.length === 0) return only;
-    throw invalidArgument(`${matching.length} jobs begin with ${id}: say more of the id`, {
-      field: 'id',
-    });
-  }
 }

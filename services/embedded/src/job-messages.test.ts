@@ -4,7 +4,15 @@ import type { JobView } from '@heddle/actor';
 import { jobMessage } from './job-messages.ts';
 
 const view: JobView = {
-  ...{ id: 'j', kind: 'lorsa.train', key: '', request: {}, status: 'running', attempts: 1 },
+  ...{
+    id: 'j',
+    kind: 'lorsa.train',
+    key: '',
+    request: {},
+    status: 'running',
+    tenant: 'alice',
+    attempts: 1,
+  },
   ...{ createdMs: 1, updatedMs: 2, pinned: false, sequence: 3 },
   tasks: { count: 1, done: 0, running: 1 },
   checkpointsLost: 0,

@@ -49,6 +49,7 @@ export function jobMessage(view: JobView): Init<Job> {
     retries: Math.max(0, view.attempts - view.tasks.count),
     pinned: view.pinned,
     sequence: view.sequence,
+    tenant: view.tenant,
     checkpoints_lost: view.checkpointsLost,
   };
 }

@@ -1,5 +1,5 @@
 import { AssertionError, assert, OperationError } from '@heddle/core';
-import type { Clock, Journal } from '@heddle/ports';
+import type { Clock, Journal, JournalEvent } from '@heddle/ports';
 import { JOB_LIMITS } from '../limits.ts';
 import { Mailbox } from './mailbox.ts';
 
@@ -36,9 +36,11 @@ interface Actor<State> {
   state: State;
 }
 
-export interface ActorHostOptions {
+export interface ActorHostOptions<Message = never> {
   readonly journal: Journal;
   readonly clock: Clock;
+  /** Another replica was faster: what was decided is decided again. */
+  readonly onLostRace?: (id: string, message: Message) => void;
   /** An actor fell over its own assertion and was forgotten; the next message folds it from the journal. */
   readonly onFall?: (id: string, error: AssertionError) => void;
 }
@@ -50,10 +52,13 @@ export interface ActorHostOptions {
  */
 export class ActorHost<State, Event, Message, Effect extends { readonly type: string }> {
   private readonly behaviour: Behaviour<State, Event, Message, Effect>;
-  private readonly options: ActorHostOptions;
+  private readonly options: ActorHostOptions<Message>;
   private readonly actors = new Map<string, Actor<State>>();
 
-  constructor(behaviour: Behaviour<State, Event, Message, Effect>, options: ActorHostOptions) {
+  constructor(
+    behaviour: Behaviour<State, Event, Message, Effect>,
+    options: ActorHostOptions<Message>,
+  ) {
     this.behaviour = behaviour;
     this.options = options;
   }
@@ -71,6 +76,16 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
   look(id: string): Promise<State> {
     const actor = this.actor(id);
     return actor.mailbox.post(() => this.guard(id, actor, () => this.refresh(id, actor)));
+  }
+
+  /** The same without keeping it in memory: for those who look at all of them. */
+  async peek(id: string): Promise<State> {
+    if (this.actors.has(id)) return this.look(id);
+    const { behaviour } = this;
+    let state = behaviour.initial(id);
+    const events = await this.options.journal.read(behaviour.stream(id));
+    for (const { bytes } of events) state = behaviour.fold(state, behaviour.decode(bytes));
+    return state;
   }
 
   /** The state as last seen here; may be old. */
@@ -97,6 +112,7 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
         const error = OperationError.from(thrown);
         if (error.code === 'aborted') {
           conflicts += 1;
+          this.options.onLostRace?.(id, message);
           if (conflicts >= JOB_LIMITS.conflictsMax) throw error;
           if (conflicts > 2) await this.options.clock.sleep(conflicts);
         } else if (error.code === 'unavailable' || error.code === 'deadline_exceeded') {
@@ -131,8 +147,7 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
 
   private async refresh(id: string, actor: Actor<State>): Promise<State> {
     const { behaviour } = this;
-    const after = behaviour.sequence(actor.state);
-    const fresh = await this.options.journal.read(behaviour.stream(id), after);
+    const fresh = await this.news(id, actor);
     for (const { sequence, bytes } of fresh) {
       assert(
         sequence === behaviour.sequence(actor.state) + 1,
@@ -141,6 +156,20 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
       actor.state = behaviour.fold(actor.state, behaviour.decode(bytes));
     }
     return actor.state;
+  }
+
+  /** What the journal has that this memory lacks; the memory of a journal that was removed since is given up. */
+  private async news(id: string, actor: Actor<State>): Promise<readonly JournalEvent[]> {
+    const { behaviour, options } = this;
+    const after = behaviour.sequence(actor.state);
+    const stream = behaviour.stream(id);
+    try {
+      return await options.journal.read(stream, after);
+    } catch (thrown) {
+      if (after === 0 || OperationError.from(thrown).code !== 'aborted') throw thrown;
+      actor.state = behaviour.initial(id);
+      return options.journal.read(stream);
+    }
   }
 
   /** Supervision: a broken invariant costs the memory of this actor, never the process. */

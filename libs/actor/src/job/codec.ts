@@ -2,10 +2,14 @@ import { canonicalJson, dataLoss, failedPrecondition, resourceExhausted } from '
 import { JOB_LIMITS } from '../limits.ts';
 import type { JobEvent } from './events.ts';
 
-const VERSION = 2;
+const VERSION = 3;
 
-/** Types that a version added: an older Heddle is then told to run the newer one, not that its journal is damaged. */
-const SINCE: Readonly<Partial<Record<JobEvent['type'], number>>> = { 'checkpoint-lost': 2 };
+/** Versions that a type has been written in, besides 1: an older Heddle is told to run the newer one, not that its journal is damaged. */
+const VERSIONS: Readonly<Partial<Record<JobEvent['type'], readonly number[]>>> = {
+  'checkpoint-lost': [2],
+  submitted: [1, 3],
+  forgotten: [3],
+};
 
 type Shape = 'string' | 'number' | 'boolean' | 'list' | 'object' | 'any';
 
@@ -34,7 +38,11 @@ const FIELDS: Readonly<Record<JobEvent['type'], Readonly<Record<string, Shape>>>
   failed: { error: 'object' },
   completed: { ...KEPT, provenance: 'object' },
   pinned: { pinned: 'boolean' },
+  forgotten: {},
 };
+
+/** Members that came later and that an older Heddle may overlook. */
+const OPTIONAL: Readonly<Record<string, Shape>> = { retained: 'number' };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -75,11 +83,14 @@ export function decodeEvent(bytes: Uint8Array): JobEvent {
   if (fields === undefined) {
     throw dataLoss(`a journal event has version ${String(v)} and type ${String(type)}`);
   }
+  const members = value as Readonly<Record<string, unknown>>;
   for (const [name, shape] of Object.entries({ timeMs: 'number' as const, ...fields })) {
-    const member = (value as Readonly<Record<string, unknown>>)[name];
-    if (!hasShape(member, shape)) {
-      throw dataLoss(`a journal event of type ${String(type)} has no ${shape} '${name}'`);
-    }
+    if (hasShape(members[name], shape)) continue;
+    throw dataLoss(`a journal event of type ${String(type)} has no ${shape} '${name}'`);
+  }
+  for (const [name, shape] of Object.entries(OPTIONAL)) {
+    if (!(name in members) || hasShape(members[name], shape)) continue;
+    throw dataLoss(`a journal event of type ${String(type)} has a '${name}' that is no ${shape}`);
   }
   return value as JobEvent;
 }
@@ -87,7 +98,10 @@ export function decodeEvent(bytes: Uint8Array): JobEvent {
 function shapesOf(type: string, version: unknown): Readonly<Record<string, Shape>> | undefined {
   if (!Object.hasOwn(FIELDS, type)) return undefined;
   const known = type as JobEvent['type'];
-  return version === (SINCE[known] ?? 1) ? FIELDS[known] : undefined;
+  if (!(VERSIONS[known] ?? [1]).includes(version as number)) return undefined;
+  return known === 'submitted' && version === 3
+    ? { ...FIELDS[known], tenant: 'string' }
+    : FIELDS[known];
 }
 
 function hasShape(value: unknown, shape: Shape): boolean {

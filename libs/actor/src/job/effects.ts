@@ -63,6 +63,15 @@ export function discardsOf(before: JobState, after: JobState): readonly JobEffec
     .map((blob) => ({ type: 'discard', blob }));
 }
 
+/** Bytes of these, without what they name. */
+export function checkpointBytes(state: JobState): number {
+  if (isSettled(state.status) && state.status !== 'failed') return 0;
+  return state.tasks.reduce((sum, { phase, checkpoint, earlier }) => {
+    if (phase === 'done') return sum;
+    return sum + (checkpoint?.bytes ?? 0) + (earlier?.bytes ?? 0);
+  }, 0);
+}
+
 /** Checkpoints that may be loaded again, two a task: of unfinished tasks, also of a failed job, which may be resumed. */
 export function checkpointsOf(state: JobState): readonly BlobDigest[] {
   if (isSettled(state.status) && state.status !== 'failed') return [];

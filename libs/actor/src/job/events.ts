@@ -10,11 +10,18 @@ export interface JobError {
   readonly details?: Details;
 }
 
-/** A blob that a job keeps, with its size (what `gc` counts) and the blobs that it names. */
+/** A blob that a job keeps, with its size and the blobs that it names. */
 export interface KeptBlob {
   readonly blob: BlobDigest;
   readonly bytes: number;
   readonly references: readonly BlobDigest[];
+}
+
+/** A result, or a part of one. */
+export interface KeptOutput extends KeptBlob {
+  /** Bytes of the blob and of all that it names: what its owner is charged with. Older journals do not say. */
+  readonly retained?: number;
+  readonly provenance: Provenance;
 }
 
 export interface Provenance {
@@ -39,8 +46,12 @@ interface Attempt extends Stamp {
   readonly claim: string;
 }
 
-export interface Submitted extends Stamp {
+export interface Submitted extends Omit<Stamp, 'v'> {
+  /** 3 with an owner: a Heddle that knows of none would show it to everybody. */
+  readonly v: 1 | 3;
   readonly type: 'submitted';
+  /** Who started it; absent is nobody in particular. */
+  readonly tenant?: string;
   readonly kind: string;
   readonly key: string;
   readonly request: Json;
@@ -79,9 +90,8 @@ export interface AttemptFailed extends Attempt {
   readonly error: JobError;
   readonly retryAtMs: number;
 }
-export interface TaskDone extends Attempt, KeptBlob {
+export interface TaskDone extends Attempt, KeptOutput {
   readonly type: 'task-done';
-  readonly provenance: Provenance;
 }
 export interface Paused extends Stamp {
   readonly type: 'paused';
@@ -96,13 +106,17 @@ export interface Failed extends Stamp {
   readonly type: 'failed';
   readonly error: JobError;
 }
-export interface Completed extends Stamp, KeptBlob {
+export interface Completed extends Stamp, KeptOutput {
   readonly type: 'completed';
-  readonly provenance: Provenance;
 }
 export interface Pinned extends Stamp {
   readonly type: 'pinned';
   readonly pinned: boolean;
+}
+/** The end of its journal, which whoever wrote it (or comes after a crash) removes. Since version 3. */
+export interface Forgotten extends Omit<Stamp, 'v'> {
+  readonly v: 3;
+  readonly type: 'forgotten';
 }
 
 /** Everything that can have happened to a job. */
@@ -120,4 +134,5 @@ export type JobEvent =
   | Cancelled
   | Failed
   | Completed
-  | Pinned;
+  | Pinned
+  | Forgotten;

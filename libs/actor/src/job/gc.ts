@@ -1,6 +1,6 @@
 import type { BlobDigest, BlobStat } from '@heddle/ports';
 import { checkpointsOf } from './effects.ts';
-import { isSettled, type JobState } from './state.ts';
+import { isSettled, type JobState, ownerOf } from './state.ts';
 
 export interface GcInput {
   readonly nowMs: number;
@@ -9,8 +9,11 @@ export interface GcInput {
   readonly blobs: readonly BlobStat[];
   /** Blobs that something other than a job keeps. */
   readonly roots: readonly BlobDigest[];
-  /** Bytes of settled, unpinned jobs that stay, by kind. */
+  /** Only journals of these kinds are forgotten: whoever runs a kind knows its budget. */
+  readonly collects: (kind: string) => boolean;
+  /** Bytes of settled, unpinned jobs that stay, by kind and by owner. */
   readonly retainedBytesMax: (kind: string) => number;
+  readonly tenantBytesMax: (tenant: string) => number;
   /** Settled jobs whose journal stays, pinned ones not counted. */
   readonly retainedJobsMax: number;
   /** Only what is past the budgets; otherwise every settled job that is not pinned. */
@@ -23,7 +26,7 @@ export interface ForgottenJob {
   readonly kind: string;
   /** Bytes of the blobs that it alone or among others kept. */
   readonly bytes: number;
-  readonly reason: 'asked' | 'budget' | 'count';
+  readonly reason: 'asked' | 'budget' | 'count' | 'quota';
 }
 
 export interface GcPlan {
@@ -68,7 +71,7 @@ export function planGc(input: GcInput): GcPlan {
 }
 
 /** What a job may still read, or somebody may read of it. */
-function neededBlobs(state: JobState): readonly BlobDigest[] {
+export function neededBlobs(state: JobState): readonly BlobDigest[] {
   if (state.status === 'completed') {
     return state.result === undefined ? [] : [state.result.blob, ...state.result.references];
   }
@@ -88,24 +91,36 @@ function forgotten(
   sizes: ReadonlyMap<BlobDigest, number>,
 ): readonly ForgottenJob[] {
   const settled = input.jobs
-    .filter((job) => isSettled(job.status) && !job.pinned)
+    .filter((job) => isSettled(job.status) && !job.pinned && input.collects(job.kind))
     .sort((a, b) => b.updatedMs - a.updatedMs || (a.id < b.id ? -1 : 1));
   const retained = new Map<string, number>();
+  const charged = new Map<string, number>();
   const out: ForgottenJob[] = [];
-  for (const [index, { id, kind, ...rest }] of settled.entries()) {
-    const bytes = sum(neededBlobs({ id, kind, ...rest }), sizes);
-    const soFar = (retained.get(kind) ?? 0) + bytes;
-    const reason = !input.withinBudgets
-      ? 'asked'
-      : soFar > input.retainedBytesMax(kind)
-        ? 'budget'
-        : index >= input.retainedJobsMax
-          ? 'count'
-          : undefined;
-    if (reason === undefined) retained.set(kind, soFar);
-    else out.push({ id, kind, bytes, reason });
+  for (const [index, job] of settled.entries()) {
+    const { id, kind } = job;
+    const tenant = ownerOf(job);
+    const bytes = sum(neededBlobs(job), sizes);
+    const ofKind = (retained.get(kind) ?? 0) + bytes;
+    const ofTenant = (charged.get(tenant) ?? 0) + bytes;
+    const reason = pastBudget(input, { index, kind, tenant, ofKind, ofTenant });
+    if (reason !== undefined) {
+      out.push({ id, kind, bytes, reason });
+      continue;
+    }
+    retained.set(kind, ofKind);
+    charged.set(tenant, ofTenant);
   }
   return out;
+}
+
+function pastBudget(
+  input: GcInput,
+  job: { index: number; kind: string; tenant: string; ofKind: number; ofTenant: number },
+): ForgottenJob['reason'] | undefined {
+  if (!input.withinBudgets) return 'asked';
+  if (job.ofKind > input.retainedBytesMax(job.kind)) return 'budget';
+  if (job.ofTenant > input.tenantBytesMax(job.tenant)) return 'quota';
+  return job.index >= input.retainedJobsMax ? 'count' : undefined;
 }
 
 function sum(blobs: readonly BlobDigest[], sizes: ReadonlyMap<BlobDigest, number>): number {

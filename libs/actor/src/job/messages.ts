@@ -1,6 +1,6 @@
 import type { Json } from '@heddle/core';
 import type { BlobDigest } from '@heddle/ports';
-import type { JobError, KeptBlob, Provenance, SplitTask } from './events.ts';
+import type { JobError, KeptBlob, KeptOutput, SplitTask } from './events.ts';
 
 interface Now {
   readonly nowMs: number;
@@ -16,6 +16,7 @@ interface Claimed extends Now {
 export type JobMessage =
   | (Now & {
       readonly type: 'submit';
+      readonly tenant: string;
       readonly kind: string;
       readonly key: string;
       readonly request: Json;
@@ -35,11 +36,13 @@ export type JobMessage =
     })
   | (Claimed & { readonly type: 'release' })
   | (Claimed & { readonly type: 'fail'; readonly error: JobError })
-  | (Claimed & KeptBlob & { readonly type: 'done'; readonly provenance: Provenance })
+  | (Claimed & KeptOutput & { readonly type: 'done' })
   | (Now & { readonly type: 'pause' | 'resume' | 'cancel' })
   | (Now & { readonly type: 'pin'; readonly pinned: boolean })
   /** Somebody uses its result again: it counts as new to whoever frees what is past a budget. */
-  | (Now & { readonly type: 'touch' });
+  | (Now & { readonly type: 'touch' })
+  /** Nobody needs it any more, as of this sequence; whoever appended since does. */
+  | (Now & { readonly type: 'forget'; readonly sequence: number });
 
 /** What the sender of a message learns. */
 export type JobReply =

@@ -3,7 +3,7 @@ import type {
   JobError,
   JobEvent,
   KeptBlob,
-  Provenance,
+  KeptOutput,
   Split,
   SplitTask,
   Submitted,
@@ -28,7 +28,7 @@ export interface TaskState extends SplitTask {
   /** The newest, and the one before it: what a task goes on from when the newest is damaged. */
   readonly checkpoint: Checkpoint | undefined;
   readonly earlier: Checkpoint | undefined;
-  readonly output: (KeptBlob & { readonly provenance: Provenance }) | undefined;
+  readonly output: KeptOutput | undefined;
 }
 
 /** A job, as its events make it. */
@@ -36,7 +36,10 @@ export interface JobState {
   readonly id: string;
   /** Of the last event folded: what the next append expects. */
   readonly sequence: number;
+  /** `absent` with a sequence: it was forgotten, and its journal is about to go. */
   readonly status: JobStatus;
+  /** Whose it is; undefined where nobody said (see `ownerOf`). */
+  readonly tenant: string | undefined;
   readonly kind: string;
   readonly key: string;
   readonly request: Json;
@@ -54,7 +57,7 @@ export interface JobState {
   readonly updatedMs: number;
   readonly finishedMs: number | undefined;
   readonly error: JobError | undefined;
-  readonly result: (KeptBlob & { readonly provenance: Provenance }) | undefined;
+  readonly result: KeptOutput | undefined;
 }
 
 export function initialState(id: string): JobState {
@@ -62,6 +65,7 @@ export function initialState(id: string): JobState {
     id,
     sequence: 0,
     status: 'absent',
+    tenant: undefined,
     kind: '',
     key: '',
     request: null,
@@ -83,6 +87,11 @@ export function initialState(id: string): JobState {
 /** Over for good (`failed` may yet be resumed, but nothing runs). */
 export function isSettled(status: JobStatus): boolean {
   return status === 'completed' || status === 'failed' || status === 'cancelled';
+}
+
+/** Whose it is; empty: nobody's in particular, as where no tokens are asked for. */
+export function ownerOf({ tenant }: Pick<JobState, 'tenant'>): string {
+  return tenant ?? '';
 }
 
 /** Whether this claim's work on this task still counts: the fence, read from the state. */
@@ -121,6 +130,9 @@ export function fold(state: JobState, event: JobEvent): JobState {
       return settled(state, next, event);
     case 'pinned':
       return { ...next, pinned: event.pinned };
+    case 'forgotten':
+      assert(isSettled(state.status), () => `forgotten while ${state.status}: ${next.id}`);
+      return { ...initialState(next.id), sequence: next.sequence };
     default:
       return unreachable(event);
   }
@@ -128,9 +140,10 @@ export function fold(state: JobState, event: JobEvent): JobState {
 
 function submitted(next: JobState, event: Submitted): JobState {
   assert(next.sequence === 1, () => `submitted twice: ${next.id}`);
-  const { kind, key, request, pinned, attemptsMax } = event;
+  const { kind, key, request, pinned, attemptsMax, tenant } = event;
   return {
     ...next,
+    tenant,
     kind,
     key,
     request,
@@ -213,9 +226,7 @@ function attemptOf(
     case 'attempt-failed':
       return ready(task, sequence, event.retryAtMs);
     case 'task-done': {
-      const { blob, bytes, references, provenance } = event;
-      const output = { blob, bytes, references, provenance };
-      return { ...task, phase: 'done', output, earlier: undefined };
+      return { ...task, phase: 'done', output: outputOf(event), earlier: undefined };
     }
     default:
       return unreachable(event);
@@ -245,8 +256,11 @@ function settled(
     state.tasks.every((task) => task.phase === 'done'),
     () => `completed with tasks to do: ${state.id}`,
   );
-  const { blob, bytes, references, provenance } = event;
-  return { ...finished, result: { blob, bytes, references, provenance } };
+  return { ...finished, result: outputOf(event) };
+}
+
+function outputOf({ blob, bytes, references, provenance, retained }: KeptOutput): KeptOutput {
+  return { blob, bytes, references, provenance, ...(retained === undefined ? {} : { retained }) };
 }
 
 function ready(task: TaskState, sequence: number, atMs: number): TaskState {

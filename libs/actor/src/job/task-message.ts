@@ -12,6 +12,11 @@ export function queueOf(kind: string): string {
   return `tasks.${kind}`;
 }
 
+/** The job that a message's key names; see `PushTask.key`. */
+export function jobOfKey(key: string): string {
+  return key.slice(0, key.indexOf('.'));
+}
+
 export function encodeTask({ job, task, sequence }: PushTask | TaskMessage): Uint8Array {
   return new TextEncoder().encode(canonicalJson({ v: 1, job, task, sequence }));
 }

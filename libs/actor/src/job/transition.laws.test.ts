@@ -70,6 +70,7 @@ const history = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.array(message, { max
 
 const submit = (tasks: number): JobMessage => ({
   type: 'submit',
+  tenant: '',
   kind: 'a.b',
   key: 'k',
   request: {},

@@ -15,6 +15,7 @@ function submitted(tasks = 1, reduce = false, attemptsMax = 3): JobState {
   const pieces = Array.from({ length: tasks }, (_, i) => ({ input: i, references: [] }));
   return after(initialState('count-steps-1'), {
     type: 'submit',
+    tenant: '',
     kind: 'count.steps',
     key: 'k',
     request: { steps: 10 },
@@ -84,6 +85,7 @@ test('the same submission again changes nothing, another under the same key is r
   const state = submitted();
   const again = {
     type: 'submit',
+    tenant: '',
     kind: 'count.steps',
     key: 'k',
     pinned: false,
@@ -96,6 +98,52 @@ test('the same submission again changes nothing, another under the same key is r
   assert.equal(transition(state, { ...again, request: { steps: 10 } })[0], state);
   const other = reply(state, { ...again, request: { steps: 11 } });
   assert.ok(other.type === 'refuse' && other.error.code === 'already_exists');
+});
+
+test('a job of another tenant under the same id is neither given away nor described', () => {
+  const submit = { type: 'submit', kind: 'count.steps', key: 'k', request: 1, ...now } as const;
+  const rest = {
+    pinned: false,
+    attemptsMax: 3,
+    tasks: [{ input: 0, references: [] }],
+    reduce: false,
+  };
+  const alices = after(initialState('j'), { ...submit, ...rest, tenant: 'alice' });
+
+  const told = reply(alices, { ...submit, ...rest, tenant: 'mallory' });
+
+  assert.equal(alices.tenant, 'alice');
+  assert.ok(told.type === 'refuse' && told.error.code === 'already_exists');
+  assert.ok(!/alice|\bj\b/.test(told.error.message), told.error.message);
+});
+
+test('a job is forgotten only as it was when that was decided, and its name is free when it is gone', () => {
+  const job = submitted();
+  const cancelled = after(job, { type: 'cancel', ...now });
+  const forget = (sequence: number): JobMessage => ({ type: 'forget', sequence, ...now });
+
+  assert.equal(reply(job, forget(job.sequence)).type, 'drop', 'unfinished');
+  const pinned = after(cancelled, { type: 'pin', pinned: true, ...now });
+  assert.equal(reply(pinned, forget(cancelled.sequence)).type, 'drop', 'pinned since');
+  const touched = after(cancelled, { type: 'touch', nowMs: 2_000 });
+  assert.equal(reply(touched, forget(cancelled.sequence)).type, 'drop', 'touched since');
+
+  const gone = after(cancelled, forget(cancelled.sequence));
+  assert.deepEqual([gone.status, gone.sequence], ['absent', cancelled.sequence + 1]);
+  assert.equal(reply(gone, forget(cancelled.sequence)).type, 'done', 'a second collector');
+  const again = reply(gone, { type: 'start', task: 0, claim: 'w', sequence: 2, ...now });
+  assert.equal(again.type, 'drop');
+  const resumed = reply(gone, { type: 'resume', ...now });
+  assert.ok(resumed.type === 'refuse' && resumed.error.code === 'not_found');
+  const submit = { type: 'submit', kind: 'count.steps', key: 'k', request: 1, ...now } as const;
+  const rest = {
+    pinned: false,
+    attemptsMax: 3,
+    tasks: [{ input: 0, references: [] }],
+    reduce: false,
+  };
+  const early = reply(gone, { ...submit, ...rest, tenant: '' });
+  assert.ok(early.type === 'refuse' && early.error.code === 'unavailable' && early.error.retryable);
 });
 
 test('one task done completes the job with its output', () => {

@@ -3,7 +3,7 @@ import { JOB_LIMITS } from '../limits.ts';
 import { discardsOf, type JobEffect, newEffects } from './effects.ts';
 import type { JobError, JobEvent } from './events.ts';
 import type { JobMessage, JobReply } from './messages.ts';
-import { fold, holds, isSettled, type JobState } from './state.ts';
+import { fold, holds, isSettled, type JobState, ownerOf } from './state.ts';
 
 type Message<T extends JobMessage['type']> = Extract<JobMessage, { readonly type: T }>;
 
@@ -35,7 +35,9 @@ function decide(state: JobState, message: JobMessage): Decision {
   if (message.type === 'submit') return submit(state, message);
   if (state.status === 'absent') {
     // A message can outlive its job (`gc`), a client's request cannot find it.
-    return [[], message.type === 'start' ? DROP : refuse('not_found', `no job ${state.id}`)];
+    if (message.type === 'start') return [[], DROP];
+    if (message.type === 'forget') return [[], state.sequence > 0 ? DONE : DROP];
+    return [[], refuse('not_found', `no job ${state.id}`)];
   }
   switch (message.type) {
     case 'start':
@@ -60,27 +62,39 @@ function decide(state: JobState, message: JobMessage): Decision {
     case 'touch': // as pinned as it is, at a later time
       if (message.nowMs <= state.updatedMs) return [[], DONE];
       return [[{ v: 1, type: 'pinned', timeMs: message.nowMs, pinned: state.pinned }], DONE];
+    case 'forget':
+      if (!isSettled(state.status) || state.pinned) return [[], DROP];
+      if (state.sequence !== message.sequence) return [[], DROP];
+      return [[{ v: 3, type: 'forgotten', timeMs: message.nowMs }], DONE];
     default:
       return unreachable(message);
   }
 }
 
 function submit(state: JobState, message: Message<'submit'>): Decision {
-  const { kind, key, request, pinned, attemptsMax, tasks, reduce, nowMs: timeMs } = message;
+  const { tenant, kind, key, request, pinned, attemptsMax, tasks, reduce } = message;
+  const timeMs = message.nowMs;
   if (state.status !== 'absent') {
+    if (ownerOf(state) !== tenant || state.kind !== kind || state.key !== key) {
+      // Two of them hash to one id. What the other is is not the caller's to know.
+      return [[], refuse('already_exists', `key '${key}' cannot be used: take another`)];
+    }
     if (canonicalJson(state.request) === canonicalJson(request)) return [[], DONE];
     return [
       [],
       refuse('already_exists', `key '${key}' already names job ${state.id} with another request`),
     ];
   }
-  return [
-    [
-      { v: 1, type: 'submitted', timeMs, kind, key, request, pinned, attemptsMax },
-      { v: 1, type: 'split', timeMs, tasks, reduce },
-    ],
-    DONE,
-  ];
+  if (state.sequence > 0) {
+    const error = refuse('unavailable', `job ${state.id} is being removed: try again`);
+    return [[], error];
+  }
+  const job = { timeMs, kind, key, request, pinned, attemptsMax };
+  const submitted: JobEvent =
+    tenant === ''
+      ? { v: 1, type: 'submitted', ...job }
+      : { v: 3, type: 'submitted', tenant, ...job };
+  return [[submitted, { v: 1, type: 'split', timeMs, tasks, reduce }], DONE];
 }
 
 function start(state: JobState, message: Message<'start'>): Decision {
@@ -166,11 +180,12 @@ function fail(state: JobState, message: Message<'fail'>): Decision {
 }
 
 function done(state: JobState, message: Message<'done'>): Decision {
-  const { task, claim, blob, bytes, references, provenance, nowMs: timeMs } = message;
+  const { task, claim, blob, bytes, references, provenance, retained, nowMs: timeMs } = message;
   const held = state.tasks[task];
   if (held?.phase === 'done' && held.claim === claim) return [[], DONE];
   if (!holds(state, task, claim)) return [[], lost(state, task)];
-  const output = { blob, bytes, references, provenance };
+  const charged = retained === undefined ? {} : { retained };
+  const output = { blob, bytes, references, provenance, ...charged };
   const events: JobEvent[] = [{ v: 1, type: 'task-done', timeMs, task, claim, ...output }];
   const open = state.tasks.filter((other) => other.phase !== 'done').length;
   if (open === 1) events.push({ v: 1, type: 'completed', timeMs, ...output });
@@ -215,5 +230,6 @@ function lost(state: JobState, task: number): JobReply {
 }
 
 function refuse(code: JobError['code'], message: string, details: Details = {}): JobReply {
-  return { type: 'refuse', error: { code, message, retryable: false, details } };
+  const retryable = code === 'unavailable';
+  return { type: 'refuse', error: { code, message, retryable, details } };
 }

@@ -1,10 +1,11 @@
 import { type Json, OperationError, present } from '@heddle/core';
-import type { Blobs, Clock, Delivery, Events, Log } from '@heddle/ports';
-import type { KeptBlob, Provenance } from '../job/events.ts';
+import type { BlobDigest, Blobs, Callers, Clock, Delivery, Events, Log } from '@heddle/ports';
+import type { KeptOutput } from '../job/events.ts';
 import type { JobMessage } from '../job/messages.ts';
-import type { JobState } from '../job/state.ts';
+import { type JobState, ownerOf } from '../job/state.ts';
 import { decodeTask, type TaskMessage } from '../job/task-message.ts';
 import { JOB_LIMITS } from '../limits.ts';
+import { inParallel } from './in-parallel.ts';
 import type { JobActors } from './job-actors.ts';
 import type { JobKind, KindLimits, TaskOutput } from './job-kind.ts';
 import { Lease } from './lease.ts';
@@ -23,6 +24,8 @@ export interface AttemptPorts {
   readonly meters: JobMeters;
   readonly versions: Readonly<Record<string, Json>>;
   readonly onStuck: (job: string, why: string) => void;
+  /** Tasks run in the name of their job's owner. */
+  readonly callers: Callers;
 }
 
 export interface AttemptOptions {
@@ -36,7 +39,7 @@ export interface AttemptOptions {
 }
 
 type Outcome =
-  | { readonly type: 'output'; readonly output: KeptBlob & { readonly provenance: Provenance } }
+  | { readonly type: 'output'; readonly output: KeptOutput }
   | { readonly type: 'stopped'; readonly reason: StopReason }
   | { readonly type: 'error'; readonly error: unknown };
 
@@ -51,13 +54,14 @@ export class Attempt {
   }
 
   async handle(): Promise<void> {
-    const { delivery } = this.options;
+    const { delivery, ports } = this.options;
     let message: TaskMessage;
     try {
       message = decodeTask(delivery.bytes);
     } catch (error) {
       this.log.error('a queue message names no task', { key: delivery.key, error });
-      return delivery.terminate(OperationError.from(error).message);
+      await delivery.terminate(OperationError.from(error).message);
+      return ports.actors.lanes.left(delivery.queue, delivery.key);
     }
     try {
       await this.start(message);
@@ -85,7 +89,7 @@ export class Attempt {
         return this.work(message, state, reply.attempt);
       default:
         this.count('stale');
-        return delivery.ack();
+        return this.acknowledge();
     }
   }
 
@@ -122,7 +126,8 @@ export class Attempt {
     const context = this.context(message, state, attempt, lease);
     try {
       const reduction: Reduction = { state, task: message.task };
-      const output = await runTask(kind, reduction, context);
+      const owner = { tenant: ownerOf(state), role: 'run' } as const;
+      const output = await ports.callers.run(owner, () => runTask(kind, reduction, context));
       return { type: 'output', output: await this.keep(output, ports.blobs) };
     } catch (error) {
       if (lease.reason !== undefined) return { type: 'stopped', reason: lease.reason };
@@ -166,17 +171,19 @@ export class Attempt {
     });
   }
 
-  private async keep(
-    output: TaskOutput,
-    blobs: Blobs,
-  ): Promise<KeptBlob & { readonly provenance: Provenance }> {
+  private async keep(output: TaskOutput, blobs: Blobs): Promise<KeptOutput> {
     const { references = [], provenance = {} } = output;
-    if (output.blob !== undefined) {
-      const stat = present(await blobs.stat(output.blob), `blob ${output.blob} of an output`);
-      return { blob: stat.digest, bytes: stat.bytes, references, provenance };
+    const { digest, bytes } =
+      output.blob === undefined
+        ? await blobs.put(present(output.bytes, 'bytes of an output'))
+        : present(await blobs.stat(output.blob), `blob ${output.blob} of an output`);
+    const kept = { blob: digest, bytes, references, provenance };
+    if (references.length === 0) return kept;
+    try {
+      return { ...kept, retained: bytes + (await bytesOf(references, blobs)) };
+    } catch {
+      return kept; // what its owner is charged with is not worth the work
     }
-    const stat = await blobs.put(present(output.bytes, 'bytes of an output'));
-    return { blob: stat.digest, bytes: stat.bytes, references, provenance };
   }
 
   private async conclude(message: TaskMessage, outcome: Outcome, lease: Lease): Promise<void> {
@@ -192,10 +199,10 @@ export class Attempt {
 
   private async finish(
     { job, task }: TaskMessage,
-    output: KeptBlob & { readonly provenance: Provenance },
+    output: KeptOutput,
     lease: Lease,
   ): Promise<void> {
-    const { ports, delivery, claim } = this.options;
+    const { ports, claim } = this.options;
     const { actors, clock, versions } = ports;
     const provenance = { ...output.provenance, versions: { ...versions, ...own(output) } };
     const message = { type: 'done', task, claim, ...output, provenance } as const;
@@ -210,34 +217,41 @@ export class Attempt {
     }
     if (refused === undefined) {
       this.count('done');
-      return delivery.ack();
+      return this.acknowledge();
     }
     this.count('lost');
     this.log.warn('finished, but the task was no longer ours', { job, task, error: refused });
     // Acknowledged only if the job is over: otherwise the message may be in somebody else's hands.
-    if (lease.reason === 'ended') await delivery.ack();
+    if (lease.reason === 'ended') await this.acknowledge();
   }
 
   private async handBack({ job, task }: TaskMessage, reason: StopReason): Promise<void> {
-    const { ports, delivery, claim } = this.options;
+    const { ports, claim } = this.options;
     if (maySave(reason)) {
       const nowMs = ports.clock.now();
       await ports.actors.tell(job, { type: 'release', task, claim, nowMs });
       this.count('released');
-      return delivery.ack();
+      return this.acknowledge();
     }
     this.count('lost');
-    if (reason === 'ended') await delivery.ack();
+    if (reason === 'ended') await this.acknowledge();
   }
 
   private async fail({ job, task }: TaskMessage, thrown: unknown): Promise<void> {
-    const { ports, delivery, claim } = this.options;
+    const { ports, claim } = this.options;
     const error = jobError(thrown);
     this.log.warn('an attempt failed', { job, task, error: thrown });
     const nowMs = ports.clock.now();
     await ports.actors.tell(job, { type: 'fail', task, claim, error, nowMs });
     this.count('failed');
+    await this.acknowledge();
+  }
+
+  /** The message leaves the queue, and what its owner has waiting moves up. */
+  private async acknowledge(): Promise<void> {
+    const { delivery, ports } = this.options;
     await delivery.ack();
+    await ports.actors.lanes.left(delivery.queue, delivery.key);
   }
 
   private count(outcome: 'done' | 'failed' | 'released' | 'lost' | 'stale'): void {
@@ -245,7 +259,16 @@ export class Attempt {
   }
 }
 
-function own({ provenance }: { readonly provenance: Provenance }): { [name: string]: Json } {
+/** Of these blobs, each once. */
+async function bytesOf(digests: readonly BlobDigest[], blobs: Blobs): Promise<number> {
+  let sum = 0;
+  await inParallel(JOB_LIMITS.readsAtOnce, new Set(digests), async (digest) => {
+    sum += (await blobs.stat(digest))?.bytes ?? 0;
+  });
+  return sum;
+}
+
+function own({ provenance }: Pick<KeptOutput, 'provenance'>): { [name: string]: Json } {
   const { versions } = provenance;
   const named = typeof versions === 'object' && versions !== null && !Array.isArray(versions);
   return named ? { ...(versions as { [name: string]: Json }) } : {};

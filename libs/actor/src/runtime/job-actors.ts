@@ -1,13 +1,12 @@
-import { OperationError, present } from '@heddle/core';
+import { present } from '@heddle/core';
 import type { Blobs, Clock, Journal, Log, WorkQueue } from '@heddle/ports';
 import { ActorHost, type Decided } from '../host/actor-host.ts';
-import { type CommittedEffect, JOB_STREAMS, jobBehaviour } from '../job/behaviour.ts';
+import { type CommittedEffect, jobBehaviour } from '../job/behaviour.ts';
 import { effectsOf, type PushTask } from '../job/effects.ts';
 import type { JobEvent } from '../job/events.ts';
 import type { JobMessage, JobReply } from '../job/messages.ts';
-import { isSettled, type JobState } from '../job/state.ts';
-import { encodeTask, queueOf } from '../job/task-message.ts';
-import { JOB_LIMITS } from '../limits.ts';
+import { isSettled, type JobState, ownerOf } from '../job/state.ts';
+import { Lanes } from './lanes.ts';
 import { Listeners } from './listeners.ts';
 import type { JobMeters } from './metrics.ts';
 
@@ -30,13 +29,18 @@ export class JobActors {
   private readonly options: JobActorsOptions;
   private readonly host: ActorHost<JobState, JobEvent, JobMessage, CommittedEffect>;
   private readonly listeners = new Listeners<[JobState]>();
+  /** Who hears of every decision made here. */
+  private onDecision: (state: JobState) => void = () => undefined;
+  readonly lanes: Lanes;
 
   constructor(options: JobActorsOptions) {
     this.options = options;
-    const { journal, clock, log, meters } = options;
+    const { journal, queue, clock, log, meters } = options;
+    this.lanes = new Lanes({ queue, clock, log, meters, look: (job) => this.look(job) });
     this.host = new ActorHost(jobBehaviour, {
       journal,
       clock,
+      onLostRace: (_, { type }) => meters.event('jobs_appends_fenced_total', { message: type }),
       onFall: (job, error) => {
         meters.event('jobs_actor_falls_total');
         log.error('a job broke an invariant and is folded from the journal again', { job, error });
@@ -48,10 +52,11 @@ export class JobActors {
   async tell(job: string, message: JobMessage): Promise<Told> {
     const decided = await this.host.tell(job, message);
     this.listeners.tell(job, decided.state);
+    this.onDecision(decided.state);
     this.record(decided);
     const effects = decided.effects.filter((effect) => effect.type !== 'reply');
     const pushes = decided.retried ? effectsOf(decided.state) : effects.filter(isPush);
-    await this.push(pushes);
+    await this.lanes.offer(ownerOf(decided.state), pushes);
     for (const effect of effects) if (effect.type === 'discard') await this.discard(effect.blob);
     const answer = decided.effects.find((effect) => effect.type === 'reply');
     return { state: decided.state, reply: present(answer, 'reply').reply };
@@ -61,50 +66,33 @@ export class JobActors {
     return this.host.look(job);
   }
 
+  /** The same, kept in memory only if it was. */
+  peek(job: string): Promise<JobState> {
+    return this.host.peek(job);
+  }
+
+  /** The state as last seen here. */
+  seen(job: string): JobState | undefined {
+    return this.host.seen(job);
+  }
+
   forget(job: string): void {
     this.host.forget(job);
+  }
+
+  /** Removes the journal of a job that was forgotten at this sequence. */
+  async remove(job: string, sequence: number): Promise<void> {
+    await this.options.journal.remove(jobBehaviour.stream(job), sequence);
+    this.host.forget(job);
+  }
+
+  observe(onDecision: (state: JobState) => void): void {
+    this.onDecision = onDecision;
   }
 
   /** Hears of decisions made in this process; those of others show in the journal. */
   onChange(job: string, listener: (state: JobState) => void): () => void {
     return this.listeners.add(job, listener);
-  }
-
-  /** Puts what this job waits for on the queue once more; keys make that harmless. */
-  async reissue(job: string): Promise<JobState> {
-    const state = await this.host.look(job);
-    await this.push(effectsOf(state));
-    return state;
-  }
-
-  /** Ids of the jobs in the journal, in order of creation. */
-  async *ids(prefix = ''): AsyncGenerator<string> {
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.options.journal.streams(
-        `${JOB_STREAMS}${prefix}`,
-        JOB_LIMITS.streamsPage,
-        after,
-      );
-      for (const stream of page) yield stream.slice(JOB_STREAMS.length);
-      after = page.at(-1);
-      if (page.length < JOB_LIMITS.streamsPage) return;
-    }
-  }
-
-  private async push(pushes: readonly PushTask[]): Promise<void> {
-    const { queue, clock, log, meters } = this.options;
-    for (const effect of pushes) {
-      const delayMs = Math.max(0, effect.readyAtMs - clock.now());
-      try {
-        await queue.push(queueOf(effect.kind), effect.key, encodeTask(effect), { delayMs });
-      } catch (error) {
-        // Committed but not enqueued, as after a crash here: the reconciler's case, not the caller's.
-        meters.event('jobs_effects_lost_total');
-        log.warn('a task could not be enqueued; it will be again', { job: effect.job, error });
-        if (OperationError.from(error).code === 'resource_exhausted') return;
-      }
-    }
   }
 
   private async discard(blob: Parameters<Blobs['remove']>[0]): Promise<void> {

@@ -428,6 +428,7 @@ test('list pages from the newest back and filters', async () => {
   const ids: string[] = [];
   for (let i = 0; i < 5; i++) {
     ids.unshift((await runtime.submit('count.steps', { ...REQUEST, seed: i })).id);
+    await world.clock.advance(1);
   }
   await runtime.cancel(ids[1] ?? '');
 

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import {
   assert,
   canonicalJson,
@@ -8,10 +8,13 @@ import {
   notFound,
   OperationError,
   present,
+  Rng,
 } from '@heddle/core';
 import type {
   BlobDigest,
   Blobs,
+  Caller,
+  Callers,
   Clock,
   Events,
   Journal,
@@ -20,16 +23,20 @@ import type {
   WorkQueue,
 } from '@heddle/ports';
 import type { JobMessage } from '../job/messages.ts';
-import { isSettled, type JobState } from '../job/state.ts';
-import { JOB_LIMITS, KIND_DEFAULTS } from '../limits.ts';
+import { isSettled, type JobState, ownerOf } from '../job/state.ts';
+import { JOB_LIMITS, KIND_DEFAULTS, TENANT_QUOTAS } from '../limits.ts';
 import { admit, type Registered, splitTasks } from './admission.ts';
 import { openCheckpoint } from './checkpoint-frame.ts';
 import { collect, type GcOptions, type GcReport } from './collect.ts';
+import { inParallel } from './in-parallel.ts';
 import { JobActors } from './job-actors.ts';
+import { jobId } from './job-id.ts';
+import { byNewest, type IndexedJob, JobIndex } from './job-index.ts';
 import type { Estimate, JobKind, Snapshot } from './job-kind.ts';
 import { type JobView, type ViewStatus, viewOf } from './job-view.ts';
 import { JobMeters } from './metrics.ts';
 import { ProgressBook } from './progress-book.ts';
+import { Quotas, type TenantQuotas } from './quotas.ts';
 import { Reconciler } from './reconciler.ts';
 import { watch } from './watch.ts';
 import { type StopReport, Workers } from './workers.ts';
@@ -46,7 +53,13 @@ export interface JobRuntimeOptions {
   readonly versions?: Readonly<Record<string, Json>>;
   /** What one job may cost here at most; absent means that only the request's own budget counts. */
   readonly budgetMax?: Partial<Estimate>;
-  /** Blobs that something other than a job keeps from `gc`. */
+  /** Who asks; absent, everybody may everything and jobs are nobody's in particular. */
+  readonly callers?: Callers;
+  /** What each tenant may have at a time; absent, `TENANT_QUOTAS`. */
+  readonly quotas?: (tenant: string) => TenantQuotas;
+  /** In place of every kind's own: how long a silent worker keeps its task. */
+  readonly ackWaitMs?: number;
+  /** Blobs that something other than a job keeps from `gc`: the same in every process that shares the blobs. */
   readonly roots?: () => Promise<readonly BlobDigest[]>;
   /**
    * A task was told to stop minutes ago and computes on: native code that hangs. A service ends its process here, with
@@ -67,6 +80,9 @@ export interface SubmitOptions {
 
 export interface ListOptions {
   readonly kind?: string;
+  readonly kinds?: readonly string[];
+  /** Only this tenant's; absent or empty: all that the caller may see. */
+  readonly tenant?: string;
   readonly statuses?: readonly ViewStatus[];
   readonly limit?: number;
   /** A job's id: only those created before it. */
@@ -80,6 +96,10 @@ export interface JobResult {
   readonly provenance: { readonly [name: string]: Json };
 }
 
+/** Where nobody asks who calls. */
+const EVERYBODY: Caller = { tenant: '', role: 'admin' };
+const UNASKED: Callers = { current: () => EVERYBODY, run: (_caller, body) => body() };
+
 const KIND = /^[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*$/;
 
 /** Jobs, for handlers: submits, tells, watches; and, between `start` and `stop`, works on those of its kinds. */
@@ -87,11 +107,15 @@ export class JobRuntime {
   private readonly options: JobRuntimeOptions;
   private readonly kinds = new Map<string, Registered>();
   private readonly actors: JobActors;
+  private readonly callers: Callers;
+  private readonly index: JobIndex;
+  private readonly quotas: Quotas;
   private readonly meters: JobMeters;
   private readonly progress = new ProgressBook();
   private readonly reconciler: Reconciler;
   private readonly workers: Workers;
   private readonly newName: () => string;
+  private readonly spread: (ms: number) => number;
   private readonly running = new AbortController();
   private background: readonly Promise<void>[] = [];
 
@@ -104,12 +128,21 @@ export class JobRuntime {
     const { meters } = this;
     this.actors = new JobActors({ journal, queue, blobs, clock, log, meters });
     const { actors } = this;
+    this.callers = options.callers ?? UNASKED;
+    this.index = new JobIndex({ actors, journal, clock, log });
+    const { index, callers } = this;
+    actors.observe((state) => index.observe(state));
+    this.quotas = new Quotas({ index, meters, of: options.quotas ?? (() => TENANT_QUOTAS) });
     const kinds = (): readonly string[] => [...this.kinds.keys()];
-    this.reconciler = new Reconciler({ actors, queue, clock, log, meters, kinds });
+    const worker = this.newName();
+    this.spread = spreader(worker);
+    const { lanes } = actors;
+    const { spread } = this;
+    this.reconciler = new Reconciler({ index, lanes, queue, clock, log, meters, kinds, spread });
     const versions = options.versions ?? {};
     const onStuck = options.onStuck ?? (() => undefined);
-    const ports = { actors, blobs, clock, events, log, meters, versions, onStuck };
-    this.workers = new Workers({ ports, queue, worker: this.newName() });
+    const ports = { actors, blobs, clock, events, log, meters, versions, onStuck, callers };
+    this.workers = new Workers({ ports, queue, worker });
   }
 
   /** Before `start`. */
@@ -117,7 +150,9 @@ export class JobRuntime {
     assert(KIND.test(kind.kind), () => `'${kind.kind}' is no kind of job: <domain>.<verb>`);
     assert(!this.kinds.has(kind.kind), () => `${kind.kind} is registered twice`);
     assert(this.background.length === 0, () => `${kind.kind} is registered after the start`);
-    this.kinds.set(kind.kind, { kind, limits: { ...KIND_DEFAULTS, ...kind.limits } });
+    const { ackWaitMs } = this.options;
+    const all = ackWaitMs === undefined ? {} : { ackWaitMs };
+    this.kinds.set(kind.kind, { kind, limits: { ...KIND_DEFAULTS, ...kind.limits, ...all } });
   }
 
   /** Takes up what was left unfinished, then works. */
@@ -128,6 +163,7 @@ export class JobRuntime {
     this.background = [
       this.progress.listen(this.options.events, signal),
       this.reconciler.repeat(signal),
+      this.actors.lanes.repeat(signal),
       this.collectRepeatedly(signal),
     ];
     await this.reconciler.pass();
@@ -152,59 +188,108 @@ export class JobRuntime {
     const registered = this.kinds.get(kind);
     if (registered === undefined) throw notFound(`no service here runs jobs of kind '${kind}'`);
     const key = options.key || this.newName();
-    if (key.length > JOB_LIMITS.keyCharsMax) {
+    const keyBytes = Buffer.byteLength(key);
+    if (keyBytes > JOB_LIMITS.keyBytesMax) {
       throw invalidArgument(
-        `a client key has at most ${JOB_LIMITS.keyCharsMax} characters, not ${key.length}`,
-        { field: 'client_key', details: { charsMax: JOB_LIMITS.keyCharsMax } },
+        `a client key has at most ${JOB_LIMITS.keyBytesMax} bytes, not ${keyBytes}`,
+        { field: 'client_key', details: { bytes: keyBytes, bytesMax: JOB_LIMITS.keyBytesMax } },
       );
     }
-    const id = jobId(kind, key);
+    const { tenant } = this.callers.current();
+    const id = jobId({ tenant, kind, key });
     const plain = JSON.parse(canonicalJson(request)) as Json; // what the journal will give back
     const known = await this.actors.look(id);
-    if (known.status === 'absent') {
+    const isNew = known.status === 'absent';
+    // Forgotten, and whoever collects it is between its end and its removal, or died there.
+    if (isNew && known.sequence > 0) await this.actors.remove(id, known.sequence);
+    if (isNew) {
       const budgets = [options.budget ?? {}, this.options.budgetMax ?? {}];
       await admit(registered, plain, { budgets, queue: this.options.queue, meters: this.meters });
     }
-    const tasks = await splitTasks(registered.kind, plain);
-    return this.tell(id, {
-      type: 'submit',
-      kind,
-      key,
-      request: plain,
-      pinned: options.pinned ?? false,
-      attemptsMax: registered.limits.attemptsMax,
-      tasks,
-      reduce: registered.kind.reduce !== undefined || tasks.length > 1,
-      nowMs: this.options.clock.now(),
-    });
+    const pieces = await splitTasks(registered.kind, plain);
+    const reduce = registered.kind.reduce !== undefined || pieces.length > 1;
+    const tasks = pieces.length + (reduce ? 1 : 0);
+    const accepted = isNew ? await this.quotas.reserve({ tenant, kind, tasks }) : () => undefined;
+    try {
+      return await this.tell(id, {
+        type: 'submit',
+        tenant,
+        kind,
+        key,
+        request: plain,
+        pinned: options.pinned ?? false,
+        attemptsMax: registered.limits.attemptsMax,
+        tasks: pieces,
+        reduce,
+        nowMs: this.options.clock.now(),
+      });
+    } finally {
+      accepted();
+    }
   }
 
   async get(id: string): Promise<JobView> {
     return this.view(await this.known(id));
   }
 
-  /** Newest first. */
+  /**
+   * The job of an id, or of its beginning where that means one job. Errors: `not_found`; `invalid_argument` for the beginning
+   * of several.
+   */
+  async find(beginning: string): Promise<JobView> {
+    try {
+      return await this.get(beginning);
+    } catch (thrown) {
+      const short = beginning.length < JOB_LIMITS.beginningCharsMin;
+      if (short || OperationError.from(thrown).code !== 'not_found') throw thrown;
+      await this.index.refresh();
+      const matching = this.index.newestFirst(
+        (job) => job.id.startsWith(beginning) && this.maySee(job.tenant),
+      );
+      const [only, ...more] = matching;
+      if (only === undefined) throw thrown;
+      if (more.length === 0) return this.get(only.id);
+      throw invalidArgument(`${matching.length} jobs begin with ${beginning}: say more of the id`, {
+        field: 'id',
+      });
+    }
+  }
+
+  /** Newest first. Reads only what it gives. Errors: `permission_denied` for another tenant's; `invalid_argument`. */
   async list(
     options: ListOptions = {},
   ): Promise<{ readonly jobs: readonly JobView[]; readonly next?: string }> {
     const limit = Math.min(options.limit ?? JOB_LIMITS.listMax, JOB_LIMITS.listMax);
-    const ids: string[] = [];
-    const prefix = options.kind === undefined ? '' : `${idPrefix(options.kind)}-`;
-    for await (const id of this.actors.ids(prefix)) {
-      if (id === options.before) break;
-      ids.push(id);
+    const { tenant: asked } = options;
+    if (asked && !this.maySee(asked)) {
+      throw denied(`only an admin sees the jobs of ${asked}`);
     }
-    const jobs: JobView[] = [];
-    for (const id of ids.reverse()) {
-      const state = await this.lookOrTell(id);
-      if (state === undefined || state.status === 'absent') continue; // collected meanwhile
-      if (options.kind !== undefined && state.kind !== options.kind) continue;
-      const view = this.view(state);
-      if (options.statuses !== undefined && !options.statuses.includes(view.status)) continue;
-      if (jobs.length === limit) return { jobs, next: present(jobs.at(-1), 'last').id };
-      jobs.push(view);
+    await this.index.refresh();
+    const { before } = options;
+    const from = before === undefined ? undefined : this.index.get(before);
+    if (before !== undefined && from === undefined) {
+      throw invalidArgument(`no job ${before}: begin from the first page`, { field: 'after' });
     }
-    return { jobs };
+    const kinds = options.kinds ?? (options.kind === undefined ? [] : [options.kind]);
+    const found = this.index.newestFirst(
+      (job) =>
+        this.maySee(job.tenant) &&
+        (!asked || job.tenant === asked) &&
+        (kinds.length === 0 || kinds.includes(job.kind)) &&
+        (options.statuses === undefined || options.statuses.includes(job.status)) &&
+        (from === undefined || byNewest(from, job) < 0),
+    );
+    const page = found.slice(0, limit);
+    const states = new Map<string, JobState>();
+    await inParallel(JOB_LIMITS.readsAtOnce, page, async (job) => {
+      states.set(job.id, await this.current(job));
+    });
+    const jobs = page.flatMap(({ id }) => {
+      const state = states.get(id);
+      return state === undefined || state.status === 'absent' ? [] : [this.view(state)];
+    });
+    const last = page.at(-1);
+    return found.length > page.length && last !== undefined ? { jobs, next: last.id } : { jobs };
   }
 
   /** The job now, then at each change; ends after it is settled, or with the signal. */
@@ -282,20 +367,32 @@ export class JobRuntime {
     return undefined;
   }
 
-  /** Frees what no pinned and no unfinished job needs, or only what is past the budgets; says what. */
+  /**
+   * Frees what no pinned and no unfinished job needs, or only what is past the budgets; says what. Journals of kinds that
+   * only other processes run stay. Errors: `permission_denied` below `admin`; `data_loss` for a journal that cannot be read.
+   */
   async gc(options: GcOptions = {}): Promise<GcReport> {
-    const { journal, blobs, clock, roots } = this.options;
+    if (this.callers.current().role !== 'admin') {
+      throw denied('only an admin may free what is everybody’s');
+    }
+    const { journal, blobs, clock, log, roots, quotas } = this.options;
     const kept = (await roots?.()) ?? [];
     const retainedBytesMax = (kind: string): number =>
-      this.kinds.get(kind)?.limits.retainedBytesMax ?? KIND_DEFAULTS.retainedBytesMax;
-    const { actors } = this;
-    return collect({ ...options, actors, journal, blobs, clock, roots: kept, retainedBytesMax });
+      this.kinds.get(kind)?.limits.retainedBytesMax ?? Number.POSITIVE_INFINITY;
+    const { actors, index } = this;
+    return collect({
+      ...options,
+      ...{ actors, index, journal, blobs, clock, log, retainedBytesMax },
+      roots: kept,
+      collects: (kind) => this.kinds.has(kind),
+      tenantBytesMax: (tenant) => (quotas?.(tenant) ?? TENANT_QUOTAS).retainedBytesMax,
+    });
   }
 
   private async collectRepeatedly(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.options;
     while (!signal.aborted) {
-      await clock.sleep(JOB_LIMITS.collectEveryMs, signal);
+      await clock.sleep(this.spread(JOB_LIMITS.collectEveryMs), signal);
       if (signal.aborted) return;
       try {
         const { freedBytes, jobs } = await this.gc({ withinBudgets: true });
@@ -306,15 +403,15 @@ export class JobRuntime {
     }
   }
 
-  /** One damaged journal must not hide all other jobs. */
-  private async lookOrTell(id: string): Promise<JobState | undefined> {
-    try {
-      return await this.actors.look(id);
-    } catch (error) {
-      if (OperationError.from(error).code !== 'data_loss') throw error;
-      this.options.log.error('a job is left out: its journal is damaged', { job: id, error });
-      return undefined;
-    }
+  /** The job as the index has it; read again only if it is not in memory as it was then. */
+  private async current({ id, sequence }: IndexedJob): Promise<JobState> {
+    const seen = this.actors.seen(id);
+    return seen?.sequence === sequence ? seen : this.actors.look(id);
+  }
+
+  private maySee(tenant: string): boolean {
+    const caller = this.callers.current();
+    return caller.role === 'admin' || caller.tenant === tenant;
   }
 
   private command(id: string, type: 'pause' | 'resume' | 'cancel'): Promise<JobView> {
@@ -331,7 +428,8 @@ export class JobRuntime {
   private async known(id: string): Promise<JobState> {
     if (!/^[a-z0-9-]{1,100}$/.test(id)) throw notFound(`'${id.slice(0, 100)}' names no job`);
     const state = await this.actors.look(id);
-    if (state.status === 'absent') throw notFound(`no job ${id}`);
+    // Another tenant's is not even said to be there.
+    if (state.status === 'absent' || !this.maySee(ownerOf(state))) throw notFound(`no job ${id}`);
     return state;
   }
 
@@ -340,12 +438,14 @@ export class JobRuntime {
   }
 }
 
-/** Follows from the kind and the key alone, so that any replica gives the same request the same id. */
-function jobId(kind: string, key: string): string {
-  const digest = createHash('sha256').update(`${kind}\n${key}`).digest('hex');
-  return `${idPrefix(kind)}-${digest.slice(0, 12)}`;
+function denied(message: string): OperationError {
+  return new OperationError({ code: 'permission_denied', message });
 }
 
-function idPrefix(kind: string): string {
-  return kind.replace('.', '-');
+/** Shortens a pause by up to a fifth, other for each process and the same again for one seed. */
+function spreader(name: string): (ms: number) => number {
+  let seed = 0;
+  for (const char of name) seed = (seed * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
+  const rng = new Rng(seed);
+  return (ms) => ms * (1 - 0.2 * rng.uniform());
 }

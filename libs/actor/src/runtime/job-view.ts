@@ -1,7 +1,7 @@
 import type { Json } from '@heddle/core';
 import type { BlobDigest } from '@heddle/ports';
 import type { JobError } from '../job/events.ts';
-import type { JobState } from '../job/state.ts';
+import { type JobState, ownerOf } from '../job/state.ts';
 import type { Progress } from './job-kind.ts';
 
 export type ViewStatus = 'queued' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled';
@@ -10,6 +10,8 @@ export type ViewStatus = 'queued' | 'running' | 'paused' | 'completed' | 'failed
 export interface JobView {
   readonly id: string;
   readonly kind: string;
+  /** Whose it is; empty where no tokens are asked for. */
+  readonly tenant: string;
   readonly key: string;
   readonly request: Json;
   readonly status: ViewStatus;
@@ -46,6 +48,7 @@ export function viewOf(state: JobState, progress?: Progress): JobView {
   return {
     id,
     kind,
+    tenant: ownerOf(state),
     key,
     request,
     status: statusOf(state),
@@ -75,7 +78,7 @@ function overall(progress: Progress, done: number, count: number): Progress {
   return count === 1 ? progress : { ...progress, done, total: count, unit: 'tasks' };
 }
 
-function statusOf({ status, starts }: JobState): ViewStatus {
+export function statusOf({ status, starts }: JobState): ViewStatus {
   if (status === 'active') return starts === 0 ? 'queued' : 'running';
   return status === 'absent' ? 'queued' : status;
 }

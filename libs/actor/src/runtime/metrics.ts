@@ -1,6 +1,23 @@
 import type { MetricSpec, Metrics } from '@heddle/ports';
+import type { JobMessage } from '../job/messages.ts';
 
 const SECONDS = [0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200, 28_800] as const;
+
+const MESSAGES: readonly JobMessage['type'][] = [
+  'submit',
+  'start',
+  'checkpoint',
+  'lose-checkpoint',
+  'release',
+  'fail',
+  'done',
+  'pause',
+  'resume',
+  'cancel',
+  'pin',
+  'touch',
+  'forget',
+];
 
 /** The catalogue of what jobs report; kinds are those registered, so the label's values are closed. */
 export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
@@ -17,8 +34,8 @@ export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
       name: 'jobs_refused_total',
       kind: 'counter',
       unit: 'jobs',
-      help: 'Jobs refused at admission: queue full or past a budget',
-      labels: { ...kind, reason: ['queue', 'budget'] },
+      help: 'Jobs refused at admission: queue full, past a budget or past a quota of their tenant',
+      labels: { ...kind, reason: ['queue', 'budget', 'quota'] },
     },
     {
       name: 'jobs_settled_total',
@@ -62,6 +79,20 @@ export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
       unit: 'messages',
       help: 'Tasks on the queue',
       labels: { ...kind, state: ['waiting', 'working'] },
+    },
+    {
+      name: 'jobs_tasks_held',
+      kind: 'gauge',
+      unit: 'tasks',
+      help: 'Tasks that wait in this process until those of their tenant leave the queue',
+      labels: kind,
+    },
+    {
+      name: 'jobs_appends_fenced_total',
+      kind: 'counter',
+      unit: 'appends',
+      help: 'Appends refused by their expected sequence, by what was decided: another replica was faster, or a worker had lost its place',
+      labels: { message: MESSAGES },
     },
     {
       name: 'jobs_effects_lost_total',
@@ -109,7 +140,10 @@ export class JobMeters {
     if (this.kinds?.has(kind)) this.metrics.set(name, value, { kind, ...labels });
   }
 
-  event(name: 'jobs_effects_lost_total' | 'jobs_actor_falls_total'): void {
-    if (this.kinds !== undefined) this.metrics.add(name, 1);
+  event(
+    name: 'jobs_effects_lost_total' | 'jobs_actor_falls_total' | 'jobs_appends_fenced_total',
+    labels: Readonly<Record<string, string>> = {},
+  ): void {
+    if (this.kinds !== undefined) this.metrics.add(name, 1, labels);
   }
 }

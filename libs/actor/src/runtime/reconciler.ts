@@ -1,69 +1,100 @@
+import { OperationError } from '@heddle/core';
 import type { Clock, Log, WorkQueue } from '@heddle/ports';
+import type { PushTask } from '../job/effects.ts';
 import { queueOf } from '../job/task-message.ts';
 import { JOB_LIMITS } from '../limits.ts';
-import type { JobActors } from './job-actors.ts';
+import type { IndexedJob, JobIndex } from './job-index.ts';
+import type { Lanes } from './lanes.ts';
 import type { JobMeters } from './metrics.ts';
 
 export interface ReconcilerOptions {
-  readonly actors: JobActors;
+  readonly index: JobIndex;
+  readonly lanes: Lanes;
   readonly queue: WorkQueue;
   readonly clock: Clock;
   readonly log: Log;
   readonly meters: JobMeters;
   readonly kinds: () => readonly string[];
+  /** Shortens each pause a little, so that replicas that started together do not all look at once. */
+  readonly spread: (ms: number) => number;
+}
+
+/** Jobs of one tenant and kind, the oldest first. */
+interface Lane {
+  readonly tenant: string;
+  readonly kind: string;
+  readonly jobs: (readonly PushTask[])[];
 }
 
 /**
  * Issues the effects of every unfinished job again, at the start and from time to time: Journal and WorkQueue share no
- * transaction, so a crash between the two leaves a job that nobody works on until somebody looks.
+ * transaction, so a crash between the two leaves a job that nobody works on until somebody looks. A pass reads the journals
+ * that changed, and asks for each tenant and kind with work what is on the queue.
  */
 export class Reconciler {
   private readonly options: ReconcilerOptions;
-  /** Jobs that can never ask for anything again; a failed one can, when it is resumed. */
-  private readonly over = new Set<string>();
 
   constructor(options: ReconcilerOptions) {
     this.options = options;
   }
 
-  /** One pass over the journal. Errors of single jobs are logged: the others go on. */
+  /** One pass. Errors of single jobs are logged: the others go on. Errors: the journal's, when it says nothing at all. */
   async pass(): Promise<void> {
-    const { actors, log } = this.options;
-    const present = new Set<string>();
-    for await (const job of actors.ids()) {
-      present.add(job);
-      if (this.over.has(job)) continue;
+    const { index, lanes, kinds, log } = this.options;
+    let failure: unknown;
+    await index.refresh().catch((error: unknown) => {
+      failure = error; // what could be read is helped all the same
+    });
+    const own = new Set(kinds());
+    for (const lane of this.lanesOf(own)) {
       try {
-        const { status } = await actors.reissue(job);
-        if (status === 'completed' || status === 'cancelled') this.over.add(job);
+        await lanes.reconcile(lane.tenant, lane.kind, lane.jobs, own.has(lane.kind));
       } catch (error) {
-        log.error('a job could not be reconciled', { job, error });
+        log.error('jobs could not be reconciled', { kind: lane.kind, error });
       }
     }
-    for (const job of this.over) if (!present.has(job)) this.over.delete(job);
+    if (failure !== undefined) throw failure;
   }
 
   async repeat(signal: AbortSignal): Promise<void> {
-    const { clock, log } = this.options;
+    const { clock, log, spread } = this.options;
     while (!signal.aborted) {
-      await clock.sleep(JOB_LIMITS.reconcileEveryMs, signal);
+      await clock.sleep(spread(JOB_LIMITS.reconcileEveryMs), signal);
       if (signal.aborted) return;
       try {
         await this.pass();
         await this.gauge();
       } catch (error) {
-        log.error('the journal could not be read', { error });
+        const { code } = OperationError.from(error);
+        log.error('the journal could not be read', { code, error });
       }
     }
   }
 
   /** What waits and what is worked on, by kind. */
   async gauge(): Promise<void> {
-    const { queue, meters, kinds } = this.options;
+    const { queue, lanes, meters, kinds } = this.options;
     for (const kind of kinds()) {
       const { waiting, working } = await queue.depth(queueOf(kind));
       meters.gauge('jobs_queue_messages', kind, waiting, { state: 'waiting' });
       meters.gauge('jobs_queue_messages', kind, working, { state: 'working' });
+      meters.gauge('jobs_tasks_held', kind, lanes.waiting(kind), {});
     }
+  }
+
+  /** Of our kinds all that wait for something; of others those that nobody helped for long: their service may be down to none. */
+  private lanesOf(own: ReadonlySet<string>): Iterable<Lane> {
+    const { index, clock } = this.options;
+    const quietMs = clock.now() - JOB_LIMITS.foreignAfterMs;
+    const ours = ({ kind, effects, updatedMs }: IndexedJob): boolean =>
+      effects.length > 0 && (own.has(kind) || updatedMs <= quietMs);
+    const lanes = new Map<string, Lane>();
+    for (const { tenant, kind, effects } of [...index.newestFirst(ours)].reverse()) {
+      const name = `${kind} ${tenant}`;
+      const lane = lanes.get(name) ?? { tenant, kind, jobs: [] };
+      lanes.set(name, lane);
+      lane.jobs.push(effects);
+    }
+    return lanes.values();
   }
 }

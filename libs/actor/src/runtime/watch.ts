@@ -1,4 +1,4 @@
-import { notFound } from '@heddle/core';
+import { notFound, OperationError } from '@heddle/core';
 import type { Journal } from '@heddle/ports';
 import { jobBehaviour } from '../job/behaviour.ts';
 import { decodeEvent } from '../job/codec.ts';
@@ -55,7 +55,8 @@ async function follow(journal: Journal, changes: Changes, signal: AbortSignal): 
     }
   } catch (error) {
     if (signal.aborted) return;
-    changes.error = error;
+    const gone = OperationError.from(error).code === 'aborted';
+    changes.error = gone ? notFound(`job ${changes.state.id} was removed`) : error;
     changes.wake();
   }
 }
