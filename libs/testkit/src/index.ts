@@ -1,3 +1,17 @@
+export {
+  CLUSTER_SERVICES,
+  ClusterProcess,
+  type Exit,
+  type LogEntry,
+  type ServiceName,
+} from './cluster/cluster-process.ts';
+export { stablePort } from './cluster/stable-port.ts';
+export {
+  type Cluster,
+  type ClusterOptions,
+  type ProcessSpec,
+  startCluster,
+} from './cluster/start-cluster.ts';
 export { type BlobsHarness, blobsContract, digestOf } from './contracts/blobs-contract.ts';
 export { type EventsHarness, eventsContract } from './contracts/events-contract.ts';
 export { type JournalHarness, journalContract } from './contracts/journal-contract.ts';
@@ -20,6 +34,14 @@ export {
   serversFolder,
 } from './servers/binaries.ts';
 export { freePort, listens, until } from './servers/free-port.ts';
+export {
+  HUB_TOKEN,
+  type HubFault,
+  type HubRepository,
+  type HubRequest,
+  type HubServer,
+  startHub,
+} from './servers/hub-server.ts';
 export { type NatsServer, startNats, startNatsCluster } from './servers/nats-server.ts';
 export { type S3Server, startS3 } from './servers/s3-server.ts';
 export { waitOut } from './servers/wait-out.ts';

@@ -1,6 +1,15 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { statSync, unlinkSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  stat,
+  unlink,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { dataLoss, invalidArgument, type OperationError, resourceExhausted } from '@heddle/core';
 import type { BlobDigest, BlobStat, Blobs } from '@heddle/ports';
@@ -115,6 +124,17 @@ export class DirectoryBlobs implements Blobs {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw fileError(error, path);
     }
+  }
+
+  /**
+   * Makes a blob appear under another path without a second copy of its bytes; false where the file system cannot, or the
+   * blob is not there. Whoever uses it hashes it, and must not write to it.
+   */
+  async linkTo(digest: BlobDigest, path: string): Promise<boolean> {
+    return link(this.path(digest), path).then(
+      () => true,
+      () => false,
+    );
   }
 
   async remove(

@@ -7,7 +7,6 @@ import {
   notFound,
   OperationError,
   resourceExhausted,
-  unimplemented,
 } from '@heddle/core';
 import type { Hub, ModelFolder, RandomAccessFile } from '@heddle/ports';
 import { FOLDER_ENTRIES_MAX } from './limits.ts';
@@ -22,9 +21,12 @@ export function folderHub({ roots }: FolderHubOptions): Hub {
   return {
     async open(reference) {
       if (reference.startsWith('hf:')) {
-        throw unimplemented(`${reference}: downloading is not built; name a folder`, {
-          field: 'model',
-        });
+        throw notFound(
+          `${reference} is not here yet: \`heddle model add ${reference}\` fetches it`,
+          {
+            field: 'model',
+          },
+        );
       }
       const path = await realFolder(reference);
       if (roots !== 'any') await requireUnder(path, roots, reference);
