@@ -1,11 +1,13 @@
 import { present } from '@heddle/core';
-import type { Effect, Message, Waiting } from './messages.ts';
+import type { Effect, Message, Refusal, Waiting } from './messages.ts';
 
 export interface Limits {
   readonly batchTokensMax: number;
   readonly batchPromptsMax: number;
   readonly batchBytesMax: number;
   readonly waitingPromptsMax: number;
+  /** Estimated time until all that waits is done, past which new work is refused. */
+  readonly waitingMsMax: number;
 }
 
 export interface State {
@@ -13,10 +15,24 @@ export interface State {
   /** In the order in which they came. */
   readonly waiting: readonly Waiting[];
   /** The batch in the engine, and the runs that still want it. */
-  readonly running: { readonly wantedBy: ReadonlySet<number> } | undefined;
+  readonly running: { readonly wantedBy: ReadonlySet<number>; readonly flops: number } | undefined;
+  /** Of recent batches, the older the less: what they took and what they were. */
+  readonly speed: { readonly ms: number; readonly flops: number };
 }
 
-export const idle = (limits: Limits): State => ({ limits, waiting: [], running: undefined });
+/** Before anything ran: one core of a laptop, believed as much as a second of work. */
+const FIRST_SPEED = { ms: 1000, flops: 2e10 };
+/** What a batch still counts for after the next: some ten batches make the estimate. */
+const SPEED_KEPT = 0.9;
+/** A batch that opened sessions took many times its share, once. If it stays so, the estimate follows within a few batches. */
+const SURPRISE_MAX = 4;
+
+export const idle = (limits: Limits): State => ({
+  limits,
+  waiting: [],
+  running: undefined,
+  speed: FIRST_SPEED,
+});
 
 type Step = readonly [State, readonly Effect[]];
 
@@ -25,24 +41,63 @@ type Step = readonly [State, readonly Effect[]];
  * then takes along those that fit it. So nobody waits for a batch to fill, and a busy server has full ones.
  */
 export function transition(state: State, message: Message): Step {
-  const { waiting, running, limits } = state;
+  const { waiting, running } = state;
   switch (message.type) {
     case 'submit': {
-      if (waiting.length + message.prompts.length > limits.waitingPromptsMax) {
-        return [state, [{ type: 'refuse', run: message.run, waiting: waiting.length }]];
-      }
-      return start({ ...state, waiting: [...waiting, ...message.prompts] });
+      const { run, caller, prompts, underWay } = message;
+      const refusal = underWay ? undefined : refusalOf(state, caller, prompts.length);
+      if (refusal) return [state, [{ type: 'refuse', run, refusal }]];
+      return start({ ...state, waiting: [...waiting, ...prompts] });
     }
     case 'withdraw': {
       const left = { ...state, waiting: waiting.filter((prompt) => prompt.run !== message.run) };
       if (!running?.wantedBy.has(message.run)) return [left, []];
       const wantedBy = new Set(running.wantedBy);
       wantedBy.delete(message.run);
-      return [{ ...left, running: { wantedBy } }, wantedBy.size === 0 ? [{ type: 'stop' }] : []];
+      const stopped: readonly Effect[] = wantedBy.size === 0 ? [{ type: 'stop' }] : [];
+      return [{ ...left, running: { ...running, wantedBy } }, stopped];
     }
-    case 'finished':
-      return start({ ...state, running: undefined });
+    case 'finished': {
+      const { ms } = message;
+      const known = running && ms !== undefined ? learn(state, running.flops, ms) : state;
+      return start({ ...known, running: undefined });
+    }
   }
+}
+
+/**
+ * Why new prompts of a caller cannot wait here now; undefined when they can. What bounds is time: when all that waits will be
+ * done, by the speed of recent batches. An idle queue takes anything, since nobody can wait for less. Past the bound, who has less
+ * than an equal share of it waiting is still taken, so that a flood of one caller does not lock the others out; with `n` callers
+ * the queue is then at most `1 + 1/2 + … + 1/n` bounds long.
+ */
+export function refusalOf(state: State, caller: string, count = 1): Refusal | undefined {
+  const { waiting, running, limits } = state;
+  if (waiting.length + count > limits.waitingPromptsMax) {
+    return { reason: 'prompts', waiting: waiting.length, waitMs: estimateMs(state, waiting) };
+  }
+  if (waiting.length === 0) return undefined;
+  const waitMs = estimateMs(state, waiting) + msOf(state, running?.flops ?? 0);
+  if (waitMs <= limits.waitingMsMax) return undefined;
+  const own = waiting.filter((prompt) => prompt.caller === caller);
+  const callers = new Set(waiting.map((prompt) => prompt.caller)).add(caller).size;
+  if (callers > 1 && estimateMs(state, own) <= limits.waitingMsMax / callers) return undefined;
+  return { reason: 'time', waiting: waiting.length, waitMs };
+}
+
+const estimateMs = (state: State, prompts: readonly Waiting[]): number =>
+  msOf(
+    state,
+    prompts.reduce((sum, prompt) => sum + prompt.flops, 0),
+  );
+
+const msOf = ({ speed }: State, flops: number): number => (flops * speed.ms) / speed.flops;
+
+function learn(state: State, flops: number, ms: number): State {
+  const { speed } = state;
+  const believed = Math.min(ms, SURPRISE_MAX * msOf(state, flops));
+  const next = { ms: speed.ms * SPEED_KEPT + believed, flops: speed.flops * SPEED_KEPT + flops };
+  return { ...state, speed: next };
 }
 
 function start(state: State): Step {
@@ -50,8 +105,9 @@ function start(state: State): Step {
   const prompts = chooseBatch(state.waiting, state.limits);
   const chosen = new Set(prompts);
   const wantedBy = new Set(prompts.map((prompt) => prompt.run));
+  const flops = prompts.reduce((sum, prompt) => sum + prompt.flops, 0);
   const waiting = state.waiting.filter((prompt) => !chosen.has(prompt));
-  return [{ ...state, waiting, running: { wantedBy } }, [{ type: 'run', prompts }]];
+  return [{ ...state, waiting, running: { wantedBy, flops } }, [{ type: 'run', prompts }]];
 }
 
 /** The oldest prompt and, in order, what may share a batch with it: the same key, about its length, within the limits. */

@@ -43,8 +43,10 @@ export function batchRunner(deps: BatchDeps): BatchRun<PromptWork, PromptResult>
   return async (batch, signal) => {
     try {
       await runBatch(deps, batch, signal);
+      return true;
     } catch (thrown) {
       for (const passage of batch) passage.reject(thrown);
+      return false;
     }
   };
 }

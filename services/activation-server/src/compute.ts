@@ -21,7 +21,7 @@ import {
 import { bucketOf } from './actor.ts';
 import { checkRange } from './check-range.ts';
 import type { CheckedRun } from './check-run.ts';
-import { BATCH_BYTES_MAX, RUN_BYTES_MAX } from './limits.ts';
+import { BATCH_BYTES_MAX, RUN_BYTES_MAX, STEP_FLOPS } from './limits.ts';
 import { LOSS_PER_TOKEN, lossOf, lossPrograms } from './loss-per-token.ts';
 
 /** What a prompt of a run asks of the model, and what that takes. */
@@ -34,6 +34,8 @@ export interface PromptPlan {
   readonly key: string;
   /** Memory in the engine per padded token. */
   readonly bytesPerToken: number;
+  /** Work of one prompt: floating-point operations, and what each step costs beside them. */
+  readonly flops: number;
 }
 
 /**
@@ -61,7 +63,8 @@ export function planPrompt(model: LoadedModel, run: CheckedRun, length: number):
     );
   }
   const key = `${model.digest} ${plan.steps.map((step) => step.key).join(' ')}`;
-  return { plan, zeros, key, bytesPerToken: Math.ceil(peakBytes / length) };
+  const flops = forward.flops + STEP_FLOPS * plan.steps.length;
+  return { plan, zeros, key, bytesPerToken: Math.ceil(peakBytes / length), flops };
 }
 
 function planOf(

@@ -87,7 +87,10 @@ async function values(open: OpenModel, changes: Partial<RunRequest>): Promise<Va
   };
   const results: Values[number][] = [];
   const { signal } = new AbortController();
-  for await (const { tensors } of service.run(open.model, checkRun(request, open), signal)) {
+  for await (const { tensors } of service.run(open.model, checkRun(request, open), {
+    signal,
+    caller: '',
+  })) {
     results.push(tensors as unknown as Values[number]);
   }
   return results;

@@ -1,6 +1,7 @@
 import { OperationError } from '@heddle/core';
 import {
   type CallContext,
+  type Callers,
   type Clock,
   type Engine,
   type Handlers,
@@ -9,6 +10,7 @@ import {
   tensorParts,
 } from '@heddle/ports';
 import type { ActivationService, RunRequest, RunResponse } from '@heddle/ports/proto/activation';
+import type { Prompt } from '@heddle/ports/proto/common';
 import { type CheckedRun, checkRun } from './check-run.ts';
 import { checkReplyBytes } from './compute.ts';
 import { LOSS_PER_TOKEN } from './loss-per-token.ts';
@@ -18,10 +20,13 @@ import type { OpenModel } from './open-model.ts';
 import { provenanceOf } from './provenance.ts';
 import { tokensOf } from './read-prompt.ts';
 import type { RunService } from './run-service.ts';
+import type { TextTurns } from './text-turns.ts';
 
 export interface HandlerDeps {
   readonly registry: ModelRegistry;
   readonly runs: RunService;
+  readonly turns: TextTurns;
+  readonly callers: Callers | undefined;
   readonly engine: Engine;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -60,18 +65,17 @@ export function activationHandlers(deps: HandlerDeps): Handlers<ActivationServic
       return { hooks: hookMessages(await registry.reading(model)) };
     },
 
-    async Tokenize({ model, prompt, options }) {
+    async Tokenize({ model, prompt, options }, { signal }) {
       const reading = await registry.reading(model);
       const { tokenizer } = reading;
       const special = new Set([tokenizer?.bosId, tokenizer?.eosId]);
-      const ids = tokensOf(prompt, options, reading, 'prompt');
-      return {
-        tokens: ids.map((id) => ({
+      return deps.turns.take(textBytes([prompt]), signal, () => ({
+        tokens: tokensOf(prompt, options, reading, 'prompt').map((id) => ({
           id,
           text: tokenizer && id < tokenizer.vocabularySize ? tokenizer.token(id) : '',
           special: special.has(id),
         })),
-      };
+      }));
     },
 
     Run: (request, call) => counted(deps, run(deps, request, call)),
@@ -83,10 +87,18 @@ async function* run(
   request: RunRequest,
   call: CallContext,
 ): AsyncGenerator<Init<RunResponse>> {
-  const open = await deps.registry.open(request.model);
-  const checked = checkRun(request, open);
+  const { registry, runs, turns } = deps;
+  const { signal } = call;
+  const caller = callerOf(request, deps);
+  const open = await registry.open(request.model);
+  // Asked before the texts are read, which costs more than the refusal; and once more when it is their turn.
+  runs.refuseWhenFull(caller);
+  const checked = await turns.take(textBytes(request.prompts), signal, () => {
+    runs.refuseWhenFull(caller);
+    return checkRun(request, open);
+  });
   const byteLength = checkReplyBytes(checked);
-  const results = deps.runs.run(open.model, checked, call.signal);
+  const results = runs.run(open.model, checked, { signal, caller });
   // The first result comes before anything is said, so that a refusal by the queue is a status and not a broken stream.
   let next = await results.next();
   yield { start: startOf(checked, byteLength) };
@@ -109,6 +121,15 @@ async function* run(
     end: { provenance: await provenance(deps, request, open, checked, programs, call), run_ms },
   };
 }
+
+/** Who shares the queue with whom: tenants, and within each the passes of jobs with what people ask at their screens. */
+function callerOf({ alone }: RunRequest, { callers }: HandlerDeps): string {
+  const tenant = callers?.current().tenant ?? '';
+  return alone ? `${tenant} jobs` : tenant;
+}
+
+const textBytes = (prompts: readonly (Prompt | null)[]): number =>
+  prompts.reduce((sum, prompt) => sum + (prompt?.text?.length ?? 0), 0);
 
 function startOf(run: CheckedRun, byteLength: number): Init<RunResponse['start']> {
   return {

@@ -1,6 +1,7 @@
 import type { JobKind, JobRuntime } from '@heddle/actor';
 import type {
   Blobs,
+  Callers,
   Clock,
   Engine,
   Hub,
@@ -17,10 +18,12 @@ import { cacheKind } from './cache/cache-job.ts';
 import { Corpora } from './cache/corpora.ts';
 import { CACHE_SIZES, type CacheSizes } from './cache/estimate-cache.ts';
 import { activationHandlers } from './handlers.ts';
+import { TEXT_SLICE_MS, TEXT_WAITING_MS_MAX } from './limits.ts';
 import { ACTIVATION_METRICS } from './metrics.ts';
 import { ModelNames } from './model-names.ts';
 import { ModelRegistry } from './model-registry.ts';
 import { RunService } from './run-service.ts';
+import { TextTurns } from './text-turns.ts';
 
 export { ACTIVATION_METRICS } from './metrics.ts';
 
@@ -35,6 +38,8 @@ export interface ActivationDeps {
   readonly blobs: Blobs;
   readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'touch' | 'resume'>;
   readonly clock: Clock;
+  /** Who asks: callers share the engine. Absent, all are one. */
+  readonly callers?: Callers;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Folder of the bundled model. */
@@ -61,6 +66,7 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
     },
   });
   const runs = new RunService({ engine, store, metrics, clock });
+  const turns = new TextTurns(clock, { waitMsMax: TEXT_WAITING_MS_MAX, sliceMs: TEXT_SLICE_MS });
   const { blobs, jobs } = deps;
   const corpora = new Corpora({ hub, blobs });
   const sizes = deps.cacheSizes ?? CACHE_SIZES;
@@ -68,7 +74,16 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
     name: 'activation-server',
     handlers: {
       activation: {
-        ...activationHandlers({ registry, runs, engine, metrics, clock, versions }),
+        ...activationHandlers({
+          registry,
+          runs,
+          turns,
+          callers: deps.callers,
+          engine,
+          metrics,
+          clock,
+          versions,
+        }),
         ...cacheHandlers({ registry, corpora, hub, blobs, jobs, metrics }),
       },
     },

@@ -20,12 +20,25 @@ export const BATCH_TOKENS_MAX = 1024;
 /** Prompts of one batch: as many short ones as still make one matrix product worth its call. */
 export const BATCH_PROMPTS_MAX = 64;
 
-/** Results of one request that wait for a slow reader. */
-export const HELD_BYTES_MAX = 256 * 1024 ** 2;
-/** Prompts that wait for the engine, of all callers together. */
+/** Results of one request that wait for a slow reader: an eighth of the room, so that a few of them do not take all of it. */
+export const HELD_BYTES_MAX = 64 * 1024 ** 2;
+/** Results of all requests together, computed or about to be. */
+export const REPLY_ROOM_BYTES_MAX = 512 * 1024 ** 2;
+/** Prompts that wait for the engine, of all callers together: what they are takes memory, however quick they would be. */
 export const WAITING_PROMPTS_MAX = 4096;
-/** When a refused caller should ask again: about one batch. */
-export const RETRY_AFTER_MS = 1000;
+/** How long an accepted run may wait for the engine: longer, and somebody else's replica would have been the better answer. */
+export const WAITING_MS_MAX = 5000;
+/** What of it is given away by estimate; the rest is for what the estimate misses. */
+export const WAITING_MS_ADMITTED = 4000;
+/** A step's feeds, call and outputs, in floating-point operations that would take as long. */
+export const STEP_FLOPS = 1e6;
+/** When a refused caller should ask again: when what waits is done by estimate, within these. */
+export const RETRY_AFTER_MS_MIN = 200;
+export const RETRY_AFTER_MS_MAX = 30_000;
+/** How long texts may wait to be read, by estimate: it is the event loop's time, which calls and refusals of others need too. */
+export const TEXT_WAITING_MS_MAX = 1000;
+/** Reading of texts between two turns of the event loop; a longer text takes as long as it takes. */
+export const TEXT_SLICE_MS = 10;
 
 /** Models whose tables stay open: config, tensor names, digest; no weights. */
 export const MODELS_OPEN_MAX = 32;

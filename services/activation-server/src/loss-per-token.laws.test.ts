@@ -58,7 +58,10 @@ const request = (changes: Partial<Init<RunRequest>>): RunRequest =>
 async function run(changes: Partial<Init<RunRequest>>) {
   const results: ReadonlyMap<string, { data: Float32Array; shape: readonly number[] }>[] = [];
   const { signal } = new AbortController();
-  for await (const { tensors } of service.run(open.model, checkRun(request(changes), open), signal))
+  for await (const { tensors } of service.run(open.model, checkRun(request(changes), open), {
+    signal,
+    caller: '',
+  }))
     results.push(tensors as unknown as (typeof results)[number]);
   return results;
 }

@@ -63,7 +63,8 @@ export async function captureShard(
   const values = hooks.map((point) => emptyValues(point, dtype, sequences.length, pos));
   let programs: readonly string[] = [];
   let row = 0;
-  for await (const result of runs.run(model, runOf(sequences, options), signal)) {
+  const waiting = { signal, caller: 'cache', patient: true };
+  for await (const result of runs.run(model, runOf(sequences, options), waiting)) {
     ({ programs } = result);
     hooks.forEach((point, i) => {
       const found = result.tensors.get(point.name);
