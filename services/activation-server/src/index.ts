@@ -84,7 +84,7 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
           clock,
           versions,
         }),
-        ...cacheHandlers({ registry, corpora, hub, blobs, jobs, metrics }),
+        ...cacheHandlers({ registry, corpora, hub, blobs, jobs, metrics, sizes }),
       },
     },
     jobKinds: [cacheKind({ registry, runs, corpora, hub, engine, metrics, versions, sizes })],

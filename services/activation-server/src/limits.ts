@@ -78,8 +78,10 @@ export const SHARD_SEQUENCES_MAX = PROMPTS_MAX;
 export const SHARD_HOOK_BYTES_MAX = 64 * 1024 ** 2;
 /** Bytes of one shard at all its hooks: what a worker holds while it fills it. */
 export const SHARD_BYTES_MAX = 512 * 1024 ** 2;
-/** Tokens of one task, about: a minute of a small model on one core; workers share a job task by task. */
+/** Tokens of one task, about: a minute of a small model on one core; workers share a job task by task … */
 export const TASK_TOKENS = 131_072;
+/** … and of a large one: five seconds by `CACHE_FLOPS`, so that no worker waits long for another's last task. */
+export const TASK_FLOPS = 1e11;
 /** Tasks of one side of a corpus; past them tasks grow. */
 export const TASKS_MAX = 128;
 /** Stretches that `tokens_max` is spread over: every one is begun in another place of the corpus. */
@@ -92,6 +94,8 @@ export const BYTES_PER_TOKEN = 4;
 export const CACHE_BYTES_MAX = 32 * 1024 ** 3;
 /** Blobs of one pass: their names go into one journal event of 512 KiB. */
 export const CACHE_BLOBS_MAX = 6000;
+/** Of these, what the division into tasks may cost: every task begins a shard. */
+export const TASK_BLOBS_MAX = 1500;
 /** Floating-point operations a second that a time is estimated by: one core of a laptop. */
 export const CACHE_FLOPS = 2e10;
 /** Jobs looked through for the same question. */

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { systemClock } from '@heddle/adapters/clock';
 import { folderHub, loadModel, openModelFolder } from '@heddle/adapters/hub';
 import { OperationError } from '@heddle/core';
-import { hookPoints } from '@heddle/models';
+import { hookPoints, readModelConfig } from '@heddle/models';
 import type { Init, Tokenizer } from '@heddle/ports';
 import type { StartCacheActivationsRequest } from '@heddle/ports/proto/activation';
 import { CountingMetrics, MemoryBlobs, silentLog, temporaryFolder } from '@heddle/testkit';
@@ -15,7 +15,7 @@ import type { ModelRegistry } from '../model-registry.ts';
 import type { OpenModel } from '../open-model.ts';
 import { cacheHandlers } from './cache-handlers.ts';
 import { Corpora } from './corpora.ts';
-import { checkCacheSize } from './estimate-cache.ts';
+import { CACHE_SIZES, checkCacheSize, taskTokens } from './estimate-cache.ts';
 
 const SIZES = { n_layer: 2, n_head: 2, n_embd: 16, vocab_size: 100, n_positions: 64 };
 const TOKENIZER = { bosId: 0, eosId: 1, vocabularySize: 100 } as Tokenizer;
@@ -63,6 +63,7 @@ async function start(
     blobs,
     jobs: jobs as never,
     metrics,
+    sizes: CACHE_SIZES,
   });
   const request = {
     model: '',
@@ -200,3 +201,24 @@ test('a pass that no store or journal would hold is refused with what would fit'
     message: /blobs; one pass .* tokens_max \d{7}/,
   });
 });
+
+test('a large model is divided into tasks of seconds, a small one by tokens; and never into more than blobs allow', async () => {
+  const gpt2Small = { n_layer: 12, n_head: 12, n_embd: 768, vocab_size: 50257, n_positions: 1024 };
+  const { config } = readModelConfig('config.json', gpt2Config(gpt2Small));
+  const large = { ...open.model, config };
+  const asked = {
+    hooks: ['blocks.11.hook_attn_out'],
+    context: 128,
+    tokens_max: 0,
+    dtype: 'f32' as const,
+  };
+  const corpus = { bytes: 4 * 100_000 };
+  const everywhere = hookPoints(config).map(({ name }) => name);
+
+  assert.equal(taskTokens(open.model, { ...asked, hooks: HOOK }, corpus), CACHE_SIZES.taskTokens);
+  assert.equal(taskTokens(large, asked, corpus), 1024);
+  const spared = taskTokens(large, { ...asked, hooks: everywhere }, corpus);
+  assert.ok((100_000 / spared) * (everywhere.length + 1) <= 1500);
+});
+
+const HOOK = ['blocks.0.hook_attn_out'];

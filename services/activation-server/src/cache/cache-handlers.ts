@@ -11,7 +11,7 @@ import { refuse } from '../refuse-field.ts';
 import { CACHE_KIND, withPrefix } from './cache-job.ts';
 import { type CacheRequest, checkCache, promptsFileBytes, questionOf } from './cache-request.ts';
 import type { Corpora, CorpusSource } from './corpora.ts';
-import { checkCacheSize } from './estimate-cache.ts';
+import { type CacheSizes, checkCacheSize, taskTokens } from './estimate-cache.ts';
 import { partsOf } from './plan-tasks.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
 
@@ -22,6 +22,7 @@ export interface CacheHandlerDeps {
   readonly blobs: Blobs;
   readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'touch' | 'resume'>;
   readonly metrics: Metrics;
+  readonly sizes: CacheSizes;
 }
 
 /** Starts an activation pass, or answers with the job that was asked the same before. */
@@ -71,8 +72,10 @@ async function readRequest(
   }
   checkCacheSize(open.model, checked, corpus);
   const { digest } = await readTokenizerFiles(await deps.hub.open(open.model.path));
+  const tokens = taskTokens(open.model, checked, corpus, deps.sizes);
   const asked = {
     ...checked,
+    ...(tokens < deps.sizes.taskTokens ? { task_tokens: tokens } : {}),
     model: request.model,
     model_digest: withPrefix(open.model.digest),
     tokenizer_digest: digest,

@@ -49,8 +49,8 @@ export function cacheKind(deps: CacheDeps): JobKind<CacheRequest, CacheTask> {
     async split(request) {
       const corpus = await openCorpus(deps, request);
       const references = request.prompts === '' ? [] : [request.prompts as BlobDigest];
-      const { taskTokens } = deps.sizes;
-      return planTasks(corpus, request, taskTokens).map((input) => ({ input, references }));
+      const tokens = request.task_tokens ?? deps.sizes.taskTokens;
+      return planTasks(corpus, request, tokens).map((input) => ({ input, references }));
     },
     run: (task, context) => runTask(deps, task, context),
     async reduce({ request }, results, { blobs }) {

@@ -30,6 +30,8 @@ export type CacheRequest = {
   readonly tokens_max: number;
   readonly dtype: 'f32' | 'f16';
   readonly options: { readonly bos: boolean; readonly no_special: boolean };
+  /** Of a model so large that its tasks have fewer tokens than others'. Cuts the shards, so it is part of the question. */
+  readonly task_tokens?: number;
   /** Digest of what is asked: all of the above but for how model and corpus are reached. */
   readonly question: string;
 };

@@ -3,12 +3,15 @@ import { estimateForward, planForward } from '@heddle/models';
 import type { LoadedModel } from '@heddle/ports';
 import { BYTES_PER_ELEMENT } from '@heddle/tensor';
 import {
+  BATCH_TOKENS_MAX,
   CACHE_BLOBS_MAX,
   CACHE_BYTES_MAX,
   CACHE_FLOPS,
   SHARD_BYTES_MAX,
   SHARD_HOOK_BYTES_MAX,
   SHARD_TOKENS_MAX,
+  TASK_BLOBS_MAX,
+  TASK_FLOPS,
   TASK_TOKENS,
 } from '../limits.ts';
 import { type CheckedCache, pointsOf, widthOf } from './cache-request.ts';
@@ -21,7 +24,7 @@ type Asked = Pick<CheckedCache, 'hooks' | 'context' | 'tokens_max' | 'dtype'>;
 export interface CacheSizes {
   /** Padded tokens of a shard. */
   readonly shardTokens: number;
-  /** Of a task, about. */
+  /** Of a task of a small model, about. */
   readonly taskTokens: number;
 }
 
@@ -52,6 +55,25 @@ export function shardTokens(
     Math.floor(SHARD_BYTES_MAX / all),
   );
   return Math.max(asked.context, most);
+}
+
+/**
+ * Tokens of one task, about: what a core takes some seconds for, one full batch at least, and no more tasks than blobs can
+ * be spared for.
+ */
+export function taskTokens(
+  model: LoadedModel,
+  asked: Asked,
+  corpus: Pick<IndexedCorpus, 'bytes'>,
+  { taskTokens: most }: CacheSizes = CACHE_SIZES,
+): number {
+  const { hooks, context } = asked;
+  const plan = planForward(model, { hooks, pos: context });
+  const { flops } = estimateForward(model, plan, { batch: 1, pos: context });
+  const tasksMax = Math.max(1, Math.floor(TASK_BLOBS_MAX / (hooks.length + 1)));
+  const spared = Math.ceil(estimateTokens(corpus, asked.tokens_max) / tasksMax);
+  const quick = Math.ceil((TASK_FLOPS * context) / flops);
+  return Math.min(most, Math.max(BATCH_TOKENS_MAX, context, quick, spared));
 }
 
 /** Time on one core, and what a worker holds: one shard, and the blob that is being written. */
@@ -87,7 +109,7 @@ export function checkCacheSize(model: LoadedModel, asked: Asked, corpus: Indexed
       },
     );
   }
-  const tasks = planTasks(corpus, asked, TASK_TOKENS).length;
+  const tasks = planTasks(corpus, asked, taskTokens(model, asked, corpus)).length;
   const each = shardTokens(model, asked);
   const shards = Math.ceil(tokens / each) + tasks;
   const blobs = shards * (asked.hooks.length + 1);
