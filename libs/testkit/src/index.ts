@@ -1,3 +1,4 @@
+export { TestCallers } from './callers.ts';
 export {
   CLUSTER_SERVICES,
   ClusterProcess,
