@@ -10,6 +10,7 @@ import { invalidArgument, OperationError, unimplemented } from '@heddle/core';
 import type { CallContext, ContractName } from '@heddle/ports';
 import type { CallScopes } from './call-scope.ts';
 import { type Method, methodsOf, SERVICES } from './contracts.ts';
+import { STALLED_READER_MS } from './limits.ts';
 import { requestShape } from './message-shapes.ts';
 import { toStatus } from './status.ts';
 import { refuseUnknown } from './unknown-fields.ts';
@@ -53,12 +54,17 @@ class Undecodable {
  * A method's request decoder, strict and yet one that never throws: grpc-js would answer INTERNAL without a detail, which tells
  * a caller that the server is broken, while it is the request that is.
  */
-export function strictDeserializer(method: Method): (bytes: Buffer) => object {
+export function strictDeserializer(method: Method, scopes?: CallScopes): (bytes: Buffer) => object {
   const shape = requestShape(method.path);
+  const path = method.path.slice(1);
+  const isUnary = !method.requestStream;
   return (bytes) => {
     try {
+      const refusal = isUnary ? scopes?.refusal(path, bytes.byteLength) : undefined;
+      if (refusal) throw refusal;
       refuseUnknown(bytes, shape);
-      return method.requestDeserialize(bytes);
+      const request = method.requestDeserialize(bytes);
+      return scopes?.sized(request, bytes.byteLength) ?? request;
     } catch (thrown) {
       return new Undecodable(thrown);
     }
@@ -101,7 +107,7 @@ function bindUnary(
   scopes: CallScopes,
 ): handleUnaryCall<object, object> {
   return (call, callback) => {
-    const { context, abort, end } = scopes.begin(path);
+    const { context, abort, end } = scopes.begin(path, call.request);
     call.on('cancelled', abort);
     Promise.resolve()
       .then(() => {
@@ -155,7 +161,7 @@ async function pump(
   scopes: CallScopes,
   open: (context: CallContext) => AsyncIterable<object>,
 ): Promise<void> {
-  const { context, abort, end } = scopes.begin(path);
+  const { context, abort, end } = scopes.begin(path, 'request' in call ? call.request : undefined);
   call.on('cancelled', abort);
   try {
     context.signal.throwIfAborted();
@@ -184,8 +190,16 @@ function drained(call: WritableCall, signal: AbortSignal): Promise<void> {
   if (signal.aborted) stop();
   call.once('drain', resolve);
   signal.addEventListener('abort', stop, { once: true });
+  const timer = setTimeout(() => reject(stalled()), STALLED_READER_MS);
   return promise.finally(() => {
+    clearTimeout(timer);
     call.off('drain', resolve);
     signal.removeEventListener('abort', stop);
   });
 }
+
+const stalled = () =>
+  new OperationError({
+    code: 'aborted',
+    message: `nothing of the answer was taken for ${STALLED_READER_MS / 60_000} minutes; it is made no longer`,
+  });

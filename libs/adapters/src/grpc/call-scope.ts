@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
 import type { CallContext, Callers, Log, Metrics } from '@heddle/ports';
+import { CallRoom } from './call-room.ts';
 import { callerOf } from './caller-metadata.ts';
 
 export interface CallScopeDeps {
@@ -10,36 +11,58 @@ export interface CallScopeDeps {
   readonly callers: Callers | undefined;
 }
 
-/** Calls in flight: each with its abort signal, counted, and all told to stop when the server drains. */
+/** Calls in flight: each with its abort signal, counted and bounded, and all told to stop when the server drains. */
 export class CallScopes {
+  /** Sizes of requests that came and have not begun. */
+  private readonly sizes = new WeakMap<object, number>();
   private readonly open = new Map<AbortController, string>();
+  private readonly room: CallRoom;
   private readonly deps: CallScopeDeps;
   private idle: (() => void) | undefined;
   private closed = false;
 
-  constructor(deps: CallScopeDeps) {
+  constructor(deps: CallScopeDeps, room: CallRoom = new CallRoom()) {
     this.deps = deps;
+    this.room = room;
   }
 
   get size(): number {
     return this.open.size;
   }
 
-  /** Opens a call; `end` closes it with the error that it failed with, if it did. */
-  begin(method: string): {
+  /** Why a request is not even decoded. */
+  refusal(method: string, bytes: number): OperationError | undefined {
+    return this.room.refusal(method, bytes);
+  }
+
+  /** Remembers how large a request was on the wire, for the call that it begins. */
+  sized<T extends object>(request: T, bytes: number): T {
+    this.sizes.set(request, bytes);
+    return request;
+  }
+
+  /** Opens a call; `end` closes it with the error that it failed with, if it did. One that finds no room is told to stop. */
+  begin(
+    method: string,
+    request?: object,
+  ): {
     context: CallContext;
     abort: () => void;
     end: (error?: OperationError) => void;
   } {
     const { log, metrics } = this.deps;
     const controller = new AbortController();
+    const bytes = (request && this.sizes.get(request)) ?? 0;
+    const refusal = this.closed ? draining() : this.room.refusal(method, bytes);
+    if (refusal) controller.abort(refusal);
+    const leave = this.room.enter(method, bytes);
     this.open.set(controller, method);
-    if (this.closed) controller.abort(draining());
     metrics?.set('grpc_calls_open', this.open.size);
     const started = performance.now();
     const callLog = log.child({ method });
     const end = (error?: OperationError) => {
       if (!this.open.delete(controller)) return;
+      leave();
       metrics?.set('grpc_calls_open', this.open.size);
       metrics?.add('grpc_calls_total', 1, { method, code: error?.code ?? 'ok' });
       metrics?.observe('grpc_call_seconds', (performance.now() - started) / 1000, { method });

@@ -23,6 +23,9 @@ export const SERVICES: Readonly<Record<ContractName, string>> = {
 
 export const CONTRACTS = Object.keys(SERVICES) as readonly ContractName[];
 
+/** Of methods by their full names: streams that only watch. They never end by themselves; callers come back. */
+export const isWatch = (method: string): boolean => method.endsWith('/Watch');
+
 /** What `buf build` made of proto/: a google.protobuf.FileDescriptorSet. */
 export function descriptorSet(): Buffer {
   return readFileSync(new URL('./gen/heddle.binpb', import.meta.url));

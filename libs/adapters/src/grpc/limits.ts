@@ -4,8 +4,29 @@ export const FLOW_CONTROL_WINDOW_BYTES = 8 * 1024 * 1024;
 /** What one message may take; more goes as a stream of chunks. grpc-js's own default, said here because callers rely on it. */
 export const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Calls that one connection may hold open at a time. */
+/**
+ * Calls that one connection may hold open at a time: more than a process takes in all, so that who asks too much is told,
+ * and does not wait in its own client for a stream.
+ */
 export const CONCURRENT_STREAMS_MAX = 1000;
+
+/** What a process holds open, over all connections. */
+export const CALL_LIMITS = {
+  /** Each holds some 100 kB and its place in a queue; a laptop answers some hundred a second of the smallest. */
+  calls: 512,
+  /** Apart from those, so that a job can be stopped on a server that is full. */
+  steering: 128,
+  /** Each follows a stream of the journal. */
+  watches: 512,
+  /** Requests as they came; decoded they are several times as large. */
+  requestBytes: 256 * 1024 * 1024,
+} as const;
+
+/** When one who found a full process should ask again: it turns over its calls within seconds. */
+export const OVERLOAD_RETRY_AFTER_MS = 1000;
+
+/** A reader that is there and takes nothing holds memory that others wait for. */
+export const STALLED_READER_MS = 10 * 60_000;
 
 /** An error travels in HTTP/2 trailers, which peers bound at 16 KiB in all; base64 and the plain copy take half. */
 export const ERROR_TEXT_CHARACTERS_MAX = 3000;

@@ -4,9 +4,10 @@ import { OperationError } from '@heddle/core';
 import type { Callers, ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
 import { bindHandlers, strictDeserializer } from './bind-handlers.ts';
+import { type CallLimits, CallRoom } from './call-room.ts';
 import { CallScopes } from './call-scope.ts';
 import { responseSerializer } from './chunk-writer.ts';
-import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';
+import { CONTRACTS, isWatch, methodsOf, SERVICES } from './contracts.ts';
 import { Guard, type ServerSecurity } from './guard.ts';
 import {
   ABORT_GRACE_MS,
@@ -34,6 +35,8 @@ export interface ServeOptions {
   readonly security?: ServerSecurity | undefined;
   /** Handlers run in the name of who calls. */
   readonly callers?: Callers | undefined;
+  /** What may be open at a time; by default what `limits.ts` says. */
+  readonly callLimits?: CallLimits;
 }
 
 export interface RunningServer {
@@ -43,8 +46,8 @@ export interface RunningServer {
   readonly key: string;
   /** Brings contracts up and reports them as serving to health checks. */
   add(handlers: ContractHandlers): void;
-  /** The whole process is ready (the health of the empty service name). */
-  ready(): void;
+  /** Whether the whole process is ready (the health of the empty service name); a server that drains stays unready. */
+  ready(isReady?: boolean): void;
   /**
    * Health says NOT_SERVING, streams that only watch end at once, other calls get `graceMs` to finish, then are
    * aborted with UNAVAILABLE and cut a second later.
@@ -52,15 +55,12 @@ export interface RunningServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** Never ends by itself, so a drain does not wait for it; callers come back. */
-const isWatch = (method: string) => method.endsWith('/Watch');
-
 /** Listens. Errors: `unavailable` when the address cannot be had. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { host, log, metrics, security } = options;
   // Where nobody is asked who he is, what a call says of its caller means nothing.
   const callers = security === undefined ? undefined : options.callers;
-  const scopes = new CallScopes({ log, metrics, callers });
+  const scopes = new CallScopes({ log, metrics, callers }, new CallRoom(options.callLimits));
   const key = randomBytes(32).toString('base64url');
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   const server = new Server({
@@ -77,13 +77,14 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   answerUnknownMethods(server);
   const port = await bind(server, options, serverCredentials(security?.tls));
 
+  let isClosing = false;
   const added = new Set<ContractName>();
   const add = (handlers: ContractHandlers) => {
     for (const contract of CONTRACTS) {
       const methods = handlers[contract];
       if (methods === undefined || added.has(contract)) continue;
       added.add(contract);
-      server.addService(withOwnCodecs(contract), bindHandlers(contract, methods, scopes));
+      server.addService(withOwnCodecs(contract, scopes), bindHandlers(contract, methods, scopes));
       health.setStatus(SERVICES[contract], 'SERVING');
     }
   };
@@ -93,8 +94,11 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     port,
     key,
     add,
-    ready: () => health.setStatus('', 'SERVING'),
+    ready: (isReady = true) => {
+      if (!isClosing) health.setStatus('', isReady ? 'SERVING' : 'NOT_SERVING');
+    },
     close: async (graceMs) => {
+      isClosing = true;
       health.setStatus('', 'NOT_SERVING');
       for (const contract of added) health.setStatus(SERVICES[contract], 'NOT_SERVING');
       scopes.refuse();
@@ -110,10 +114,10 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 }
 
 /** The contract's methods with chunks that are written in place, and requests that may be no message at all. */
-function withOwnCodecs(contract: ContractName): ServiceDefinition {
+function withOwnCodecs(contract: ContractName, scopes: CallScopes): ServiceDefinition {
   const methods = methodsOf(contract).map(([name, method]) => {
     const responseSerialize = responseSerializer(method);
-    const requestDeserialize = strictDeserializer(method);
+    const requestDeserialize = strictDeserializer(method, scopes);
     return [name, { ...method, responseSerialize, requestDeserialize }] as const;
   });
   return Object.fromEntries(methods);
