@@ -80,8 +80,8 @@ export const SHARD_HOOK_BYTES_MAX = 64 * 1024 ** 2;
 export const SHARD_BYTES_MAX = 512 * 1024 ** 2;
 /** Tokens of one task, about: a minute of a small model on one core; workers share a job task by task … */
 export const TASK_TOKENS = 131_072;
-/** … and of a large one: five seconds by `CACHE_FLOPS`, so that no worker waits long for another's last task. */
-export const TASK_FLOPS = 1e11;
+/** … and of a large one: half a minute of a laptop's core, seconds of a server's, so that none waits long for the last. */
+export const TASK_FLOPS = 5e11;
 /** Tasks of one side of a corpus; past them tasks grow. */
 export const TASKS_MAX = 128;
 /** Stretches that `tokens_max` is spread over: every one is begun in another place of the corpus. */
@@ -104,3 +104,7 @@ export const CACHE_JOBS_MAX = 1000;
 export const TOKENIZER_BYTES_MAX = 64 * 1024 ** 2;
 /** Blobs that one result names at most, however the estimate was wrong: what a journal event of 512 KiB holds. */
 export const REFERENCES_MAX = 7000;
+/** Bytes of one part of an upload: what a gRPC message of ours may hold, with room. */
+export const UPLOAD_CHUNK_BYTES_MAX = 1024 ** 2;
+/** How often the same import may end without its name before a client key is asked for. */
+export const IMPORTS_SAME_MAX = 100;

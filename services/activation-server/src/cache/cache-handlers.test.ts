@@ -216,7 +216,8 @@ test('a large model is divided into tasks of seconds, a small one by tokens; and
   const everywhere = hookPoints(config).map(({ name }) => name);
 
   assert.equal(taskTokens(open.model, { ...asked, hooks: HOOK }, corpus), CACHE_SIZES.taskTokens);
-  assert.equal(taskTokens(large, asked, corpus), 1024);
+  const seconds = taskTokens(large, asked, corpus);
+  assert.ok(seconds >= 2000 && seconds <= 4000, `${seconds}`); // 85 million weights, two operations each
   const spared = taskTokens(large, { ...asked, hooks: everywhere }, corpus);
   assert.ok((100_000 / spared) * (everywhere.length + 1) <= 1500);
 });
