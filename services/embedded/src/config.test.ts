@@ -26,7 +26,58 @@ test('what is set is read, in its unit', () => {
   assert.equal(config.jobBytesMax, 3 * 2 ** 30);
   assert.deepEqual(config.modelRoots, ['/models', '/more']);
   assert.equal(config.logLevel, 'debug');
-  assert.deepEqual([...config.peers], [['activation', '10.0.0.1:7411']]);
+  assert.deepEqual([...config.peers], [['activation', ['10.0.0.1:7411']]]);
+});
+
+test('a contract that is named again has several addresses; a name of several is given alone', () => {
+  const peers = 'qk=10.0.0.1:1,lorsa=dns:///lorsa:7411,qk=10.0.0.2:1';
+  assert.deepEqual(
+    [...readConfig({ HEDDLE_PEERS: peers }).peers],
+    [
+      ['qk', ['10.0.0.1:1', '10.0.0.2:1']],
+      ['lorsa', ['dns:///lorsa:7411']],
+    ],
+  );
+  assert.throws(() => readConfig({ HEDDLE_PEERS: 'qk=qk-0:1,qk=qk-1:1' }), /dns:\/\/\/NAME:PORT/);
+});
+
+test('without NATS a process keeps its own stores; with it, what replicas share', () => {
+  assert.deepEqual(readConfig({}).stores, {
+    nats: undefined,
+    blobs: { kind: 'directory', path: undefined },
+  });
+  const { nats, blobs } = readConfig({
+    HEDDLE_NATS: 'nats://a:4222,tls://b:4222',
+    HEDDLE_NATS_REPLICAS: '3',
+    HEDDLE_NATS_SYNC_ALWAYS: '1',
+    HEDDLE_NATS_MONITORS: 'http://a:8222',
+  }).stores;
+  assert.deepEqual(nats?.servers, ['nats://a:4222', 'tls://b:4222']);
+  assert.equal(nats?.replicas, 3);
+  assert.equal(nats?.syncAlways, true);
+  assert.deepEqual(nats?.monitors, ['http://a:8222']);
+  assert.equal(nats?.prefix, 'heddle');
+  assert.deepEqual(
+    blobs,
+    { kind: 'nats' },
+    'a folder of its own would be seen by no other replica',
+  );
+});
+
+test('blobs are in a bucket under a prefix, in NATS, or in a directory', () => {
+  const blobsOf = (HEDDLE_BLOBS: string, more = {}) =>
+    readConfig({ HEDDLE_BLOBS, ...more }).stores.blobs;
+  assert.deepEqual(blobsOf('s3://things'), {
+    ...{ kind: 's3', bucket: 'things' },
+    ...{ prefix: 'heddle/', endpoint: undefined },
+  });
+  assert.deepEqual(blobsOf('s3://things/of/ours/', { HEDDLE_S3_ENDPOINT: 'http://minio:9000' }), {
+    ...{ kind: 's3', bucket: 'things' },
+    ...{ prefix: 'of/ours/', endpoint: 'http://minio:9000' },
+  });
+  assert.deepEqual(blobsOf('/mnt/shared'), { kind: 'directory', path: '/mnt/shared' });
+  assert.throws(() => blobsOf('gs://things'), /HEDDLE_BLOBS=gs:\/\/things/);
+  assert.throws(() => blobsOf('nats'), /needs HEDDLE_NATS/);
 });
 
 test('every variable that is wrong is named at once', () => {

@@ -1,2 +1,4 @@
-export { bringUp } from './bring-up.ts';
+export { bringUp, type Extensions } from './bring-up.ts';
 export { type Config, readConfig } from './config.ts';
+export { heddleMain } from './heddle-main.ts';
+export type { Stores } from './stores.ts';

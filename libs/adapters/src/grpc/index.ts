@@ -9,4 +9,5 @@ export { grpcMetrics } from './metrics.ts';
 export { METHOD_ROLES } from './roles.ts';
 export { type RunningServer, type ServeOptions, serve } from './server.ts';
 export { toDetail } from './status.ts';
+export { targetOf } from './target.ts';
 export { type ClientTls, type ClusterTls, MEMBERS } from './tls-credentials.ts';

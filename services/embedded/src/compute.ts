@@ -1,0 +1,25 @@
+import type { Engine, Kernels } from '@heddle/ports';
+import type { Config } from './config.ts';
+import { lazyEngine } from './lazy-engine.ts';
+
+/** More only wait for each other's memory traffic; results do not depend on it. */
+const KERNEL_THREADS_MAX = 64;
+
+/** Engine and kernels, each started when it is first asked for. */
+export function openCompute({ providers, engineThreads: threads, engineCacheBytes }: Config): {
+  readonly engine: Engine;
+  readonly kernels: () => Promise<Kernels>;
+} {
+  const engine = lazyEngine(async () => {
+    const { OrtEngine } = await import('@heddle/adapters/ort');
+    return OrtEngine.start({ providers, threads, cacheBytes: engineCacheBytes });
+  });
+  let kernels: Promise<Kernels> | undefined;
+  const openKernels = () => {
+    kernels ??= import('@heddle/adapters/kernels').then(
+      ({ WasmKernels }) => new WasmKernels({ threads: Math.min(threads, KERNEL_THREADS_MAX) }),
+    );
+    return kernels;
+  };
+  return { engine, kernels: openKernels };
+}

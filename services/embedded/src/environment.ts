@@ -1,0 +1,46 @@
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads variables and collects what is wrong with each, so that all of it is told at once. */
+export class EnvironmentReader {
+  private readonly environment: Environment;
+  readonly problems: string[] = [];
+
+  constructor(environment: Environment) {
+    this.environment = environment;
+  }
+
+  /** Set to the empty string counts as not set: so compose files and charts leave a variable out. */
+  text(name: string): string | undefined {
+    return this.environment[name] || undefined;
+  }
+
+  whole(name: string, fallback: number, min: number, max: number): number {
+    const text = this.text(name);
+    if (text === undefined) return fallback;
+    const value = Number(text);
+    if (Number.isInteger(value) && value >= min && value <= max) return value;
+    this.problems.push(`${name}=${text} is no whole number from ${min} to ${max}`);
+    return fallback;
+  }
+
+  words<T extends string>(name: string, known: readonly T[]): readonly T[] | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const list = text.split(',') as T[];
+    const wrong = list.find((word) => !known.includes(word));
+    if (wrong !== undefined) this.problems.push(`${name}: ${wrong} is none of ${known.join(', ')}`);
+    return list;
+  }
+
+  list(name: string, separator = ','): readonly string[] {
+    return (this.text(name) ?? '').split(separator).filter((part) => part !== '');
+  }
+
+  flag(name: string): boolean {
+    const text = this.text(name);
+    if (text !== undefined && text !== '0' && text !== '1') {
+      this.problems.push(`${name}=${text} is neither 0 nor 1`);
+    }
+    return text === '1';
+  }
+}

@@ -1,0 +1,93 @@
+import type { EnvironmentReader } from './environment.ts';
+
+/** Where journal, queues and events are when not in this process's own file. */
+export interface NatsConfig {
+  readonly servers: readonly string[];
+  /** Monitoring addresses, where the sync mode is read. */
+  readonly monitors: readonly string[];
+  readonly replicas: number;
+  readonly syncAlways: boolean;
+  readonly prefix: string;
+  readonly user: string | undefined;
+  readonly passwordFile: string | undefined;
+  readonly credsFile: string | undefined;
+  readonly nkeyFile: string | undefined;
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+}
+
+export type BlobsConfig =
+  | { readonly kind: 'directory'; readonly path: string | undefined }
+  | { readonly kind: 'nats' }
+  | {
+      readonly kind: 's3';
+      readonly bucket: string;
+      readonly prefix: string;
+      /** Absent: AWS. */
+      readonly endpoint: string | undefined;
+    };
+
+export interface StoreConfig {
+  /** Undefined: one process, one SQLite file. */
+  readonly nats: NatsConfig | undefined;
+  readonly blobs: BlobsConfig;
+}
+
+export function readStoreConfig(read: EnvironmentReader): StoreConfig {
+  const nats = readNats(read);
+  return { nats, blobs: readBlobs(read, nats !== undefined) };
+}
+
+function readNats(read: EnvironmentReader): NatsConfig | undefined {
+  const servers = read.list('HEDDLE_NATS');
+  for (const server of servers) {
+    if (!/^(nats|tls|wss?):\/\/\S+:\d+$/.test(server)) {
+      read.problems.push(`HEDDLE_NATS: ${server} is no nats://HOST:PORT`);
+    }
+  }
+  const prefix = read.text('HEDDLE_NATS_PREFIX') ?? 'heddle';
+  if (!/^[a-z][a-z0-9-]{0,31}$/.test(prefix)) {
+    read.problems.push(`HEDDLE_NATS_PREFIX=${prefix} is no word of small letters, digits and -`);
+  }
+  const config: NatsConfig = {
+    servers,
+    monitors: read.list('HEDDLE_NATS_MONITORS'),
+    replicas: read.whole('HEDDLE_NATS_REPLICAS', 1, 1, 5),
+    syncAlways: read.flag('HEDDLE_NATS_SYNC_ALWAYS'),
+    prefix,
+    user: read.text('HEDDLE_NATS_USER'),
+    passwordFile: read.text('HEDDLE_NATS_PASSWORD_FILE'),
+    credsFile: read.text('HEDDLE_NATS_CREDS'),
+    nkeyFile: read.text('HEDDLE_NATS_NKEY'),
+    caFile: read.text('HEDDLE_NATS_CA'),
+    certFile: read.text('HEDDLE_NATS_CERT'),
+    keyFile: read.text('HEDDLE_NATS_KEY'),
+  };
+  return servers.length === 0 ? undefined : config;
+}
+
+/**
+ * `s3://bucket/prefix`, `nats`, or a directory. Replicas must see each other's blobs, so with NATS the default is its object
+ * store, never a folder of one's own.
+ */
+function readBlobs(read: EnvironmentReader, isCluster: boolean): BlobsConfig {
+  const text = read.text('HEDDLE_BLOBS');
+  const endpoint = read.text('HEDDLE_S3_ENDPOINT');
+  if (text === undefined) return isCluster ? { kind: 'nats' } : { kind: 'directory', path: text };
+  if (text === 'nats') {
+    if (!isCluster) read.problems.push('HEDDLE_BLOBS=nats needs HEDDLE_NATS');
+    return { kind: 'nats' };
+  }
+  if (!text.includes('://')) return { kind: 'directory', path: text };
+  const [, bucket, path = ''] =
+    /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/?(.*)$/.exec(text) ?? [];
+  if (bucket === undefined) {
+    read.problems.push(
+      `HEDDLE_BLOBS=${text} is neither s3://BUCKET[/PREFIX], nats nor a directory`,
+    );
+    return { kind: 'directory', path: undefined };
+  }
+  const folder = path.replace(/\/+$/, '');
+  return { kind: 's3', bucket, prefix: folder === '' ? 'heddle/' : `${folder}/`, endpoint };
+}

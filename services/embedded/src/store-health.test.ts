@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { OperationError } from '@heddle/core';
+import { silentLog, VirtualClock } from '@heddle/testkit';
+import { AWAY_MS, watchStores } from './store-health.ts';
+
+function world() {
+  const clock = new VirtualClock();
+  const state = { isAway: false, isSilent: false };
+  const read = async () => {
+    if (state.isSilent) await new Promise(() => {});
+    if (state.isAway) throw new OperationError({ code: 'unavailable', message: 'gone' });
+    return [];
+  };
+  const heard: boolean[] = [];
+  const stores = { journal: { read }, blobs: { stat: async () => undefined } };
+  const end = new AbortController();
+  const onChange = (isAnswering: boolean) => heard.push(isAnswering);
+  const watching = watchStores({ stores, clock, log: silentLog, onChange }, end.signal);
+  const stop = () => {
+    end.abort('done');
+    return clock.run(watching);
+  };
+  return { clock, state, heard, stop };
+}
+
+for (const failure of ['isAway', 'isSilent'] as const) {
+  test(`stores that are away for long make a process unready, and ready when they are back (${failure})`, async () => {
+    const { clock, state, heard, stop } = world();
+    await clock.advance(60_000);
+    assert.deepEqual(heard, [], 'nothing changed');
+    state[failure] = true;
+    await clock.advance(AWAY_MS - 1_000);
+    assert.deepEqual(heard, [], 'an election of a leader is no outage');
+    await clock.advance(15_000);
+    assert.deepEqual(heard, [false]);
+    state[failure] = false;
+    await clock.advance(15_000);
+    assert.deepEqual(heard, [false, true]);
+    await stop();
+  });
+}
