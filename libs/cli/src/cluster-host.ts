@@ -16,6 +16,8 @@ export interface BringUpOptions {
   readonly standing?: boolean;
   /** Log on stderr. */
   readonly log?: boolean;
+  /** Ends the wait for stores that are not there yet. */
+  readonly signal?: AbortSignal;
 }
 
 export interface LocalCluster {

@@ -45,6 +45,7 @@ async function up(invocation: Invocation, { services = SERVICES, port }: UpOptio
     contracts: services as readonly ContractName[],
     standing: true,
     log: true,
+    signal: invocation.signal,
     ...(port === undefined ? {} : { port }),
   });
   const document = { address: cluster.address, pages: cluster.pages, pid: process.pid };
