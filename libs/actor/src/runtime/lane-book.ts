@@ -42,15 +42,15 @@ export class LaneBook {
 
   /**
    * The job that may push next: of those with room, the one with the fewest tasks there, the earliest of equals. With `n`
-   * jobs in a window of `W` places each may have `⌈W / n⌉`; the first task of a job may go beyond the window by
-   * `windowFirsts`, so that a job that fills the window does not keep the next one out until it has ended.
+   * jobs in a window of `W` places, `F` of them for first tasks, each may have `⌈(W − F) / n⌉`, and the first task of each
+   * goes before: so a job that was there first does not keep the next one out until it has ended.
    */
   choose(jobs: Iterable<string>): string | undefined {
     const { windowTasks, windowFirsts } = JOB_LIMITS;
-    const share = Math.ceil(windowTasks / Math.max(1, this.byJob.size));
+    const common = windowTasks - windowFirsts;
+    if (this.keys.size >= windowTasks) return undefined;
     let chosen: string | undefined;
-    let fewest = this.keys.size < windowTasks ? share : 0;
-    if (fewest === 0 && this.keys.size >= windowTasks + windowFirsts) return undefined;
+    let fewest = this.keys.size < common ? Math.ceil(common / Math.max(1, this.byJob.size)) : 0;
     for (const job of jobs) {
       const has = this.byJob.get(job) ?? 0;
       if (has === 0) return job;
