@@ -14,7 +14,7 @@ import type { Prompt } from '@heddle/ports/proto/common';
 import { type CheckedRun, checkRun } from './check-run.ts';
 import { checkReplyBytes } from './compute.ts';
 import { LOSS_PER_TOKEN } from './loss-per-token.ts';
-import { hookMessages, modelInfo } from './model-info.ts';
+import { hookMessages, infoOf } from './model-info.ts';
 import type { ModelRegistry } from './model-registry.ts';
 import type { OpenModel } from './open-model.ts';
 import { provenanceOf } from './provenance.ts';
@@ -33,32 +33,23 @@ export interface HandlerDeps {
   readonly versions: Readonly<Record<string, string>>;
 }
 
-/** proto in, message out; error in, status out. Jobs are in `cache/`. */
+/** proto in, message out; error in, status out. Jobs are in `cache/` and `import/`. */
 export function activationHandlers(deps: HandlerDeps): Handlers<ActivationService> {
   const { registry } = deps;
   return {
-    async ImportModel({ source, name }) {
-      return { model: modelInfo(await registry.add(source, name)) };
-    },
-
     async ListModels() {
       const models = await registry.list();
       return {
         models: models.map((entry) =>
-          'model' in entry
-            ? modelInfo(entry)
-            : { name: entry.named.name, path: entry.named.path, digest: entry.named.digest },
+          'error' in entry
+            ? { name: entry.named.name, path: entry.named.path, digest: entry.named.digest }
+            : infoOf(entry),
         ),
       };
     },
 
     async DescribeModel({ model }) {
-      return { model: modelInfo(await registry.open(model)) };
-    },
-
-    async RemoveModel({ name }) {
-      await registry.remove(name);
-      return {};
+      return { model: infoOf(await registry.describe(model)) };
     },
 
     async ListHooks({ model }) {
@@ -98,7 +89,29 @@ async function* run(
     return checkRun(request, open);
   });
   const byteLength = checkReplyBytes(checked);
-  const results = runs.run(open.model, checked, { signal, caller });
+  const release = await registry.hold(open);
+  try {
+    yield* reply(deps, request, { open, checked, byteLength, caller }, call);
+  } finally {
+    release();
+  }
+}
+
+interface Asked {
+  readonly open: OpenModel;
+  readonly checked: CheckedRun;
+  readonly byteLength: number;
+  readonly caller: string;
+}
+
+/** While the model's files are held: sessions are opened out of them at any time. */
+async function* reply(
+  deps: HandlerDeps,
+  request: RunRequest,
+  { open, checked, byteLength, caller }: Asked,
+  call: CallContext,
+): AsyncGenerator<Init<RunResponse>> {
+  const results = deps.runs.run(open.model, checked, { signal: call.signal, caller });
   // The first result comes before anything is said, so that a refusal by the queue is a status and not a broken stream.
   let next = await results.next();
   yield { start: startOf(checked, byteLength) };

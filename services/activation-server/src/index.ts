@@ -4,11 +4,13 @@ import type {
   Callers,
   Clock,
   Engine,
+  Events,
   Hub,
   Journal,
   Log,
   Metrics,
   ModelFolder,
+  ModelImports,
   ModelStore,
   Service,
   Tokenizer,
@@ -18,6 +20,8 @@ import { cacheKind } from './cache/cache-job.ts';
 import { Corpora } from './cache/corpora.ts';
 import { CACHE_SIZES, type CacheSizes } from './cache/estimate-cache.ts';
 import { activationHandlers } from './handlers.ts';
+import { importHandlers, inPlace } from './import/import-handlers.ts';
+import { importKind } from './import/import-job.ts';
 import { TEXT_SLICE_MS, TEXT_WAITING_MS_MAX } from './limits.ts';
 import { ACTIVATION_METRICS } from './metrics.ts';
 import { ModelNames } from './model-names.ts';
@@ -26,6 +30,16 @@ import { RunService } from './run-service.ts';
 import { TextTurns } from './text-turns.ts';
 
 export { ACTIVATION_METRICS } from './metrics.ts';
+export { ModelNames, NAMES_ANNOUNCED, type NamedModel } from './model-names.ts';
+
+/** How models get to every replica. */
+export interface Distribution {
+  readonly imports: ModelImports;
+  /** Changes of the names are announced there. */
+  readonly events: Pick<Events, 'publish'>;
+  /** Other replicas share journal and blobs: a folder that this one sees is brought to them. */
+  readonly shared: boolean;
+}
 
 export interface ActivationDeps {
   readonly engine: Engine;
@@ -36,7 +50,12 @@ export interface ActivationDeps {
   readonly journal: Journal;
   /** Shards of activations, and the prompts that a request brought. */
   readonly blobs: Blobs;
-  readonly jobs: Pick<JobRuntime, 'submit' | 'list' | 'touch' | 'resume'>;
+  readonly jobs: Pick<
+    JobRuntime,
+    'submit' | 'list' | 'touch' | 'resume' | 'pin' | 'unpin' | 'wait'
+  >;
+  /** Left out: models are folders used in place. */
+  readonly distribution?: Distribution;
   readonly clock: Clock;
   /** Who asks: callers share the engine. Absent, all are one. */
   readonly callers?: Callers;
@@ -67,7 +86,7 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
   });
   const runs = new RunService({ engine, store, metrics, clock });
   const turns = new TextTurns(clock, { waitMsMax: TEXT_WAITING_MS_MAX, sliceMs: TEXT_SLICE_MS });
-  const { blobs, jobs } = deps;
+  const { blobs, jobs, distribution } = deps;
   const corpora = new Corpora({ hub, blobs });
   const sizes = deps.cacheSizes ?? CACHE_SIZES;
   return {
@@ -85,9 +104,13 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
           versions,
         }),
         ...cacheHandlers({ registry, corpora, hub, blobs, jobs, metrics, sizes }),
+        ...(distribution ? importHandlers({ registry, jobs, ...distribution }) : inPlace(registry)),
       },
     },
-    jobKinds: [cacheKind({ registry, runs, corpora, hub, engine, metrics, versions, sizes })],
+    jobKinds: [
+      cacheKind({ registry, runs, corpora, hub, engine, metrics, versions, sizes }),
+      ...(distribution ? [importKind({ registry, jobs, ...distribution })] : []),
+    ],
     metrics: ACTIVATION_METRICS,
     close: async () => {}, // the engine belongs to whoever started it
   };

@@ -2,6 +2,7 @@ import { type HookPoint, hookPoints, lackingPoints } from '@heddle/models';
 import type { Init } from '@heddle/ports';
 import type { HookPoint as HookPointMessage, ModelInfo } from '@heddle/ports/proto/activation';
 import { elementCount } from '@heddle/tensor';
+import type { NamedModel } from './model-names.ts';
 import type { ModelReading, OpenModel } from './open-model.ts';
 
 /** A model as `model show` prints it. */
@@ -37,6 +38,16 @@ export function modelInfo({
     ignored_fields: model.ignoredFields,
     imported_ms: importedMs,
   };
+}
+
+/** A model as it is remembered, or as it is open. */
+export function infoOf(model: OpenModel | NamedModel): Init<ModelInfo> {
+  if ('model' in model) return modelInfo(model);
+  const { name, path, digest, importedMs, import: imported } = model;
+  const placed = { name, path, digest, imported_ms: importedMs };
+  if (imported === undefined) return placed;
+  const { content, source, info } = imported;
+  return { ...info, ...placed, digest: `sha256:${digest}`, content, source };
 }
 
 function commonest(words: readonly string[]): string {

@@ -1,19 +1,42 @@
-import { assert, OperationError, resourceExhausted } from '@heddle/core';
+import { assert, type Json, OperationError, resourceExhausted } from '@heddle/core';
 import type { Journal } from '@heddle/ports';
 import { MODELS_NAMED_MAX } from './limits.ts';
 
 /** What is remembered of an imported model. */
 export interface NamedModel {
   readonly name: string;
+  /** What the hub opens: a folder, or the content. */
   readonly path: string;
   readonly digest: string;
   readonly importedMs: number;
+  /** Undefined: a folder used in place. */
+  readonly import?: ImportedContent;
 }
+
+/** A model whose files are in the blob store. */
+export interface ImportedContent {
+  /** `content:sha256:…`. */
+  readonly content: string;
+  /** Pinned: `hf:OWNER/NAME@` and the commit; a folder's path; the content itself after an upload. */
+  readonly source: string;
+  /** As it was asked for: `hf:OWNER/NAME@main`. */
+  readonly asked: string;
+  /** The job that brought it, and that keeps its blobs. */
+  readonly job: string;
+  /** ModelInfo as it was when every tensor was read: told without a look at the files. */
+  readonly info: { readonly [field: string]: Json };
+}
+
+type Placed = Omit<NamedModel, 'import'>;
 
 /** Events of the stream; `v` is their version, and old ones are folded for ever. */
 type NameEvent =
-  | ({ readonly v: 1; readonly type: 'named' } & NamedModel)
+  | ({ readonly v: 1; readonly type: 'named' } & Placed)
+  | ({ readonly v: 2; readonly type: 'named'; readonly import: ImportedContent } & Placed)
   | { readonly v: 1; readonly type: 'removed'; readonly name: string };
+
+/** Under which changes of the names are announced to people and caches. */
+export const NAMES_ANNOUNCED = 'activation.models';
 
 const STREAM = 'activation.models';
 /** Another replica won the race this often in a row: something writes without end. */
@@ -41,7 +64,7 @@ export class ModelNames {
       if (known) {
         throw new OperationError({
           code: 'already_exists',
-          message: `model ${model.name} is ${known.path} already; remove it first or choose another name`,
+          message: `model ${model.name} is ${known.import?.source ?? known.path} already; remove it first or choose another name`,
           field: 'name',
         });
       }
@@ -51,17 +74,21 @@ export class ModelNames {
           details: { limit: MODELS_NAMED_MAX },
         });
       }
-      return { answer: model, event: { v: 1, type: 'named', ...model } };
+      const { import: imported, ...placed } = model;
+      const event: NameEvent = imported
+        ? { v: 2, type: 'named', ...placed, import: imported }
+        : { v: 1, type: 'named', ...placed };
+      return { answer: model, event };
     });
   }
 
-  /** False: there was no such name. */
-  async remove(name: string): Promise<boolean> {
-    return this.decide((names) =>
-      names.has(name)
-        ? { answer: true, event: { v: 1, type: 'removed', name } }
-        : { answer: false },
-    );
+  /** What had the name; undefined: nothing. */
+  async remove(name: string): Promise<NamedModel | undefined> {
+    return this.decide<NamedModel | undefined>((names) => {
+      const known = names.get(name);
+      if (known === undefined) return { answer: undefined };
+      return { answer: known, event: { v: 1, type: 'removed', name } };
+    });
   }
 
   private async decide<T>(
@@ -90,11 +117,12 @@ export class ModelNames {
     let last = 0;
     for (const { sequence, bytes } of await this.journal.read(STREAM)) {
       const event = JSON.parse(new TextDecoder().decode(bytes)) as NameEvent;
-      assert(event.v === 1, () => `model name event of version ${event.v}`);
+      assert(event.v === 1 || event.v === 2, () => `model name event of version ${event.v}`);
       if (event.type === 'removed') names.delete(event.name);
       else {
         const { name, path, digest, importedMs } = event;
-        names.set(name, { name, path, digest, importedMs });
+        const imported = event.v === 2 ? { import: event.import } : {};
+        names.set(name, { name, path, digest, importedMs, ...imported });
       }
       last = sequence;
     }

@@ -71,7 +71,8 @@ async function readRequest(
     );
   }
   checkCacheSize(open.model, checked, corpus);
-  const { digest } = await readTokenizerFiles(await deps.hub.open(open.model.path));
+  const folder = await deps.hub.open(open.model.path);
+  const { digest } = await readTokenizerFiles(folder).finally(() => folder.release?.());
   const tokens = taskTokens(open.model, checked, corpus, deps.sizes);
   const asked = {
     ...checked,

@@ -90,8 +90,22 @@ async function runTask(
   task: CacheTaskOf,
   context: TaskContext,
 ): Promise<TaskOutput> {
+  const open = await openModel(deps, task.request);
+  const release = await deps.registry.hold(open);
+  try {
+    return await runHeld(deps, task, context, open);
+  } finally {
+    release();
+  }
+}
+
+async function runHeld(
+  deps: CacheDeps,
+  task: CacheTaskOf,
+  context: TaskContext,
+  open: OpenModel,
+): Promise<TaskOutput> {
   const { request, input } = task;
-  const open = await openModel(deps, request);
   const corpus = await openCorpus(deps, request);
   const saved = await context.load();
   const progress = saved ? decodeProgress(saved.bytes) : NOTHING_DONE;
@@ -153,7 +167,8 @@ async function writeShards(
 }
 
 async function specialIds({ hub }: CacheDeps, { model, tokenizer }: OpenModel) {
-  const { padId } = await readTokenizerFiles(await hub.open(model.path));
+  const folder = await hub.open(model.path);
+  const { padId } = await readTokenizerFiles(folder).finally(() => folder.release?.());
   const { bosTokenId, eosTokenIds } = model.config;
   const ids = [tokenizer?.bosId, tokenizer?.eosId, padId, bosTokenId, ...eosTokenIds];
   return new Set(ids.filter((id) => id !== undefined));
