@@ -18,6 +18,9 @@ export { type EventsHarness, eventsContract } from './contracts/events-contract.
 export { type JournalHarness, journalContract } from './contracts/journal-contract.ts';
 export { type QueueHarness, queueContract } from './contracts/queue-contract.ts';
 export { type CountRequest, countingKind, countingResult } from './counting-kind.ts';
+export { freeze, thaw } from './faults/freeze.ts';
+export { missingMount, type SmallDisk, smallDisk } from './faults/small-disk.ts';
+export { openProxy, type TcpProxy } from './faults/tcp-proxy.ts';
 export { JobWorld } from './job-world.ts';
 export { type Launched, type LaunchOptions, launch, launchCommand } from './processes/launch.ts';
 export {
