@@ -62,7 +62,7 @@ export class JobIndex {
 
   /** As of a moment at most so long ago. Errors: the journal's; what could be read is in. */
   async refresh(ageMaxMs = 0): Promise<void> {
-    if (this.options.clock.monotonic() - this.refreshedMs <= ageMaxMs) return;
+    if (this.options.clock.monotonic() - this.refreshedMs < ageMaxMs) return;
     if (this.running === undefined) return this.begin();
     // One that began before this call may have missed what its caller wants to see.
     this.next ??= this.running

@@ -66,7 +66,7 @@ export class LaneBook {
     { queue, clock }: { readonly queue: WorkQueue; readonly clock: Clock },
     ageMaxMs: number,
   ): Promise<void> {
-    if (clock.monotonic() - this.learnedMs <= ageMaxMs) return;
+    if (clock.monotonic() - this.learnedMs < ageMaxMs) return;
     this.learning ??= this.ask(queue, clock).finally(() => {
       this.learning = undefined;
     });

@@ -60,6 +60,13 @@ export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
       labels: { ...kind, outcome: ['done', 'failed', 'released', 'lost', 'stale'] },
     },
     {
+      name: 'jobs_redeliveries_total',
+      kind: 'counter',
+      unit: 'deliveries',
+      help: 'Messages of tasks that had been delivered before: their worker ended, froze, was cut off or handed them back',
+      labels: kind,
+    },
+    {
       name: 'jobs_checkpoint_bytes_total',
       kind: 'counter',
       unit: 'bytes',
