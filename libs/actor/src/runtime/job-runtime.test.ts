@@ -55,6 +55,7 @@ test('a job runs to its result, with provenance and progress', async () => {
   assert.deepEqual(
     told.map(({ message, fields }) => [message, fields['job'], fields['outcome']]),
     [
+      ['takes tasks', undefined, undefined],
       ['job accepted', job.id, undefined],
       ['job ended', job.id, 'completed'],
     ],

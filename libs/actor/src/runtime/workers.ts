@@ -33,6 +33,8 @@ export class Workers {
   }
 
   start(kind: JobKind, limits: KindLimits): void {
+    const { ports, worker } = this.options;
+    ports.log.info('takes tasks', { kind: kind.kind, worker }); // journals name attempts by their worker
     for (let slot = 0; slot < limits.concurrency; slot++) this.loops.push(this.loop(kind, limits));
   }
 

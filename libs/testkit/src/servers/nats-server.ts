@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { stablePort } from '../cluster/stable-port.ts';
 import { type Launched, launchCommand } from '../processes/launch.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { type ServerProgram, serverPath } from './binaries.ts';
@@ -23,6 +24,8 @@ export interface NatsServer {
 interface NatsServerOptions {
   /** Lines of the configuration's `jetstream` block. */
   readonly jetstream?: string;
+  /** Where its streams lie (a disk of a test's own); default: in its temporary folder. */
+  readonly store?: string;
   /** More of the command line. */
   readonly args?: readonly string[];
 }
@@ -56,12 +59,12 @@ export async function startNatsCluster(
 
 async function prepare(
   program: ServerProgram,
-  { args = [], jetstream = '' }: NatsServerOptions,
+  { args = [], jetstream = '', store: given }: NatsServerOptions,
 ): Promise<NatsServer> {
   const folder = await temporaryFolder();
-  const [port, monitorPort] = await Promise.all([freePort(), freePort()]);
+  const [port, monitorPort] = [await stablePort(), await stablePort()];
   const monitor = `http://127.0.0.1:${monitorPort}`;
-  const store = join(folder.path, 'store');
+  const store = given ?? join(folder.path, 'store');
   const config = join(folder.path, 'nats.conf');
   await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n`);
   const where = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
