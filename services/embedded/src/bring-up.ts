@@ -15,6 +15,7 @@ import { openCompute } from './compute.ts';
 import type { Config } from './config.ts';
 import { DataLock } from './data-lock.ts';
 import { jobHandlers } from './job-handlers.ts';
+import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
 import { openPeers } from './peers.ts';
 import type { ServiceDeps } from './service-deps.ts';
@@ -55,12 +56,14 @@ export async function bringUp(
     const server = await listen(options, config, { log, metrics });
     closers.add(() => server.close(0));
     const opened = { options, config, log, metrics, server, closers };
-    const deps = await openDeps(opened, extensions);
+    const { deps, models } = await openDeps(opened, extensions);
     await startServices(opened, deps);
-    server.ready();
     const address = `${server.host}:${server.port}`;
     const pages = options.standing ? await standUp(config, deps, options.contracts) : undefined;
     if (pages !== undefined) closers.add(pages.close);
+    // After the pages: /metrics says how far it is.
+    await models.prefetch(options.signal ?? new AbortController().signal);
+    server.ready();
     await lock.announce(address);
     log.info('up', { address, pages: pages?.url, services: options.contracts });
     return {
@@ -107,7 +110,10 @@ function memoryBytes(): number {
   return Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
 }
 
-async function openDeps(opened: Opened, { wrapStores }: Extensions): Promise<ServiceDeps> {
+async function openDeps(
+  opened: Opened,
+  { wrapStores }: Extensions,
+): Promise<{ readonly deps: ServiceDeps; readonly models: ModelContent }> {
   const { options, config, log, metrics, server, closers } = opened;
   const { dataDirectory, contracts, signal = new AbortController().signal } = options;
   const clock = systemClock;
@@ -126,12 +132,19 @@ async function openDeps(opened: Opened, { wrapStores }: Extensions): Promise<Ser
   const roots = config.modelRoots.length === 0 ? 'any' : [...config.modelRoots, BUNDLED_MODEL];
   const { journal, queue, events, blobs } = stores;
   const ports = { journal, queue, events, blobs, clock, log, metrics };
-  return {
+  const shared = config.stores.nats !== undefined;
+  const models = await openModelContent({
+    ...{ dataDirectory, config: config.models, shared, folders: folderHub({ roots }), ...ports },
+  });
+  closers.add(() => models.close());
+  const { hub, imports } = models;
+  const deps: ServiceDeps = {
     ...ports,
-    jobs: openJobs(opened, ports, versions),
+    jobs: openJobs(opened, { ...ports, roots: models.roots }, versions),
     engine,
     kernels,
-    hub: folderHub({ roots }),
+    hub,
+    distribution: { imports, events, shared },
     store: {
       config: loadConfig,
       load: (folder) => loadModel(folder),
@@ -145,9 +158,12 @@ async function openDeps(opened: Opened, { wrapStores }: Extensions): Promise<Ser
     bundledModel: BUNDLED_MODEL,
     versions,
   };
+  return { deps, models };
 }
 
-type JobPorts = Stores & Pick<ServiceDeps, 'clock' | 'log' | 'metrics'>;
+type JobPorts = Stores &
+  Pick<ServiceDeps, 'clock' | 'log' | 'metrics'> &
+  Pick<ModelContent, 'roots'>;
 
 function openJobs(
   { options, config, log }: Opened,

@@ -2,6 +2,7 @@ import { targetOf } from '@heddle/adapters/grpc';
 import { invalidArgument, OperationError } from '@heddle/core';
 import type { ContractName, Provider } from '@heddle/ports';
 import { type Environment, EnvironmentReader } from './environment.ts';
+import { type ModelsConfig, readModelsConfig } from './model-config.ts';
 import { readStoreConfig, type StoreConfig } from './store-config.ts';
 
 const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
@@ -35,6 +36,7 @@ export interface Config {
   /** Where contracts are answered that this process does not answer itself; by default, here. */
   readonly peers: Peers;
   readonly stores: StoreConfig;
+  readonly models: ModelsConfig;
   readonly logLevel: (typeof LOG_LEVELS)[number] | undefined;
 }
 
@@ -55,6 +57,7 @@ export function readConfig(environment: Environment): Config {
     modelRoots: read.list('HEDDLE_MODEL_ROOTS', ':'),
     peers: readPeers(read),
     stores: readStoreConfig(read),
+    models: readModelsConfig(read),
     logLevel: read.words('HEDDLE_LOG_LEVEL', LOG_LEVELS)?.[0],
   };
   if (read.problems.length > 0)

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ACTIVATION_METRICS } from '@heddle/activation-server';
 import { jobMetrics } from '@heddle/actor';
+import { CONTENT_METRICS } from '@heddle/adapters/content';
 import { grpcMetrics } from '@heddle/adapters/grpc';
 import { ATTRIBUTION_METRICS } from '@heddle/attribution-service';
 import { CIRCUIT_METRICS } from '@heddle/circuit-tracer';
@@ -23,6 +24,7 @@ const CATALOGUES = {
   qk_analyzer: QK_METRICS,
   jobs: jobMetrics(KINDS),
   grpc: grpcMetrics(),
+  models: CONTENT_METRICS,
 };
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;

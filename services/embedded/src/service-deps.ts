@@ -1,3 +1,4 @@
+import type { Distribution } from '@heddle/activation-server';
 import type { JobRuntime } from '@heddle/actor';
 import type {
   Blobs,
@@ -23,6 +24,8 @@ export interface ServiceDeps {
   readonly kernels: () => Promise<Kernels>;
   readonly hub: Hub;
   readonly store: ModelStore;
+  /** How models get to every replica. */
+  readonly distribution: Distribution;
   readonly openTokenizer: (folder: ModelFolder) => Promise<Tokenizer | undefined>;
   readonly blobs: Blobs;
   readonly journal: Journal;
