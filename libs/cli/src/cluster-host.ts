@@ -1,3 +1,4 @@
+import type { Access } from '@heddle/client';
 import type { ContractName } from '@heddle/ports';
 
 /** A process that owns a data directory and answers on loopback. */
@@ -22,6 +23,8 @@ export interface BringUpOptions {
 
 export interface LocalCluster {
   readonly address: string;
+  /** What lets the process that brought it up in; absent: everybody is let in. */
+  readonly access?: Access;
   /** The explorer's page and /metrics; only of a standing cluster. */
   readonly pages: string | undefined;
   /** Resolves when the cluster has ended for another reason than `close`: its parent is gone. */

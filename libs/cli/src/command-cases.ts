@@ -9,6 +9,8 @@ export interface Case {
   readonly wrong?: readonly (readonly string[])[];
   /** Its input files that a test may break. */
   readonly input?: string;
+  /** Done by the command alone, without any service. */
+  readonly local?: true;
 }
 
 /** Every command that ends by itself, with a line that works. `up` and `tour` stay, and are tested as processes. */
@@ -212,4 +214,30 @@ export const CASES: readonly Case[] = [
     ],
   },
   { argv: ['reproduce', 'fake-1'], wrong: [['reproduce']] },
+  {
+    argv: ['token', 'keygen', '--out', 'keys', '--replace'],
+    local: true,
+    wrong: [['token'], ['token', 'keygen', 'x']],
+  },
+  {
+    argv: [
+      'token',
+      'issue',
+      '--tenant',
+      'ada',
+      '--role',
+      'read',
+      '--days',
+      '7',
+      '--key',
+      'key.json',
+    ],
+    local: true,
+    input: 'key.json',
+    wrong: [
+      ['token', 'issue', '--key', 'key.json'],
+      ['token', 'issue', '--tenant', 'ada', '--role', 'root', '--key', 'key.json'],
+      ['token', 'issue', '--tenant', 'ada', '--days', '0.5', '--key', 'key.json'],
+    ],
+  },
 ];

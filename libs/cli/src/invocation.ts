@@ -1,13 +1,14 @@
 import { resolve } from 'node:path';
-import type { Heddle } from '@heddle/client';
+import type { Access, Heddle } from '@heddle/client';
 import { failedPrecondition, OperationError } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
-import type { ClusterHost, CommandIo, LocalCluster } from './cluster-host.ts';
+import { type AccessOptions, accessOf } from './access.ts';
+import type { ClusterHost, CommandIo, LocalCluster, Owner } from './cluster-host.ts';
 import { InterruptedError } from './exit-status.ts';
 import { jsonText } from './show.ts';
 
 /** Options that every command takes. */
-export interface GlobalOptions {
+export interface GlobalOptions extends AccessOptions {
   readonly json?: boolean;
   readonly data?: string;
   readonly server?: string;
@@ -89,12 +90,14 @@ export class Invocation {
    * started under a key).
    */
   async withHeddle<T>(needs: SessionNeeds, body: (heddle: Heddle) => Promise<T>): Promise<T> {
-    if (this.server !== undefined) return this.against(this.server, body);
+    if (this.server !== undefined) {
+      return this.against(this.server, await accessOf(this.io, this.options), body);
+    }
     for (let moves = 0; ; moves++) {
       const owner = await this.host.findOwner(this.dataDirectory);
       if (owner === undefined && needs.detach) throw nothingRuns(this.dataDirectory);
       try {
-        if (owner !== undefined) return await this.against(owner.address, body);
+        if (owner !== undefined) return await this.againstOwner(owner, body);
         return await this.inProcess(needs, body);
       } catch (thrown) {
         // Its owner went away, or another process was first to take its place.
@@ -105,9 +108,22 @@ export class Invocation {
     }
   }
 
-  private async against<T>(address: string, body: (heddle: Heddle) => Promise<T>): Promise<T> {
+  /** One that has TLS says so in its address. */
+  private async againstOwner<T>(
+    { address }: Owner,
+    body: (heddle: Heddle) => Promise<T>,
+  ): Promise<T> {
+    const { tls, ...access } = await accessOf(this.io, this.options);
+    return this.against(address, address.startsWith('https:') ? { tls, ...access } : access, body);
+  }
+
+  private async against<T>(
+    address: string,
+    access: Access,
+    body: (heddle: Heddle) => Promise<T>,
+  ): Promise<T> {
     const { connect } = await import('@heddle/client'); // gRPC: not for --help or a slip of the pen
-    const heddle = connect(address);
+    const heddle = connect(address, access);
     try {
       await heddle.ready();
       return await body(heddle);
@@ -125,7 +141,7 @@ export class Invocation {
       contracts,
     });
     try {
-      return await this.against(cluster.address, body);
+      return await this.against(cluster.address, cluster.access ?? {}, body);
     } finally {
       await cluster.close(GRACE_MS);
     }

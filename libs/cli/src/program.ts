@@ -7,6 +7,7 @@ import { addModel } from './commands/model.ts';
 import { addQk } from './commands/qk.ts';
 import { addReproduce } from './commands/reproduce.ts';
 import { addRun } from './commands/run.ts';
+import { addToken } from './commands/token.ts';
 import { addTokens } from './commands/tokens.ts';
 import { addTour } from './commands/tour.ts';
 import { addTrace } from './commands/trace.ts';
@@ -28,6 +29,7 @@ const COMMANDS = [
   addTrace,
   addWhy,
   addReproduce,
+  addToken,
 ];
 
 const CLOSING = `
@@ -61,7 +63,9 @@ function addGlobals(command: Command): void {
   command
     .option('--json', 'one JSON document on stdout')
     .option('--data <dir>', 'where everything is kept (HEDDLE_DATA; default: .heddle)')
-    .option('--server <host:port>', 'a running cluster (HEDDLE_SERVER)');
+    .option('--server <host:port>', 'a running cluster (HEDDLE_SERVER); https://HOST:PORT with TLS')
+    .option('--access-token <token>', 'who you are there (HEDDLE_TOKEN, HEDDLE_TOKEN_FILE)')
+    .option('--tls-ca <file>', 'the authority that its certificate is of (HEDDLE_TLS_CA)');
 }
 
 function descendants(command: Command): Command[] {

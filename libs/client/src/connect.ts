@@ -1,4 +1,4 @@
-import { openChannel } from '@heddle/adapters/grpc';
+import { type ChannelSecurity, openChannel } from '@heddle/adapters/grpc';
 import type { CallOptions, Clients, Init, LabelledTensor } from '@heddle/ports';
 import type { RunRequest } from '@heddle/ports/proto/activation';
 import type { Job } from '@heddle/ports/proto/common';
@@ -47,9 +47,15 @@ export interface Heddle extends Clients {
   close(): void;
 }
 
-/** `connect('127.0.0.1:7400')`; connects when first used. */
-export function connect(address: string): Heddle {
-  const { clients, ready, close } = openChannel(address);
+/** How a client says who it is, and knows whom it talks to: a token, and TLS. */
+export type Access = ChannelSecurity;
+
+/**
+ * `connect('127.0.0.1:7411')`, `connect('https://heddle.example.org:7411', { token, tls: { ca } })`; connects when first
+ * used. Errors: `failed_precondition` for a token that others could read on the way.
+ */
+export function connect(address: string, access: Access = {}): Heddle {
+  const { clients, ready, close } = openChannel(address, access);
   const { activation, jobs, lorsa } = clients;
   return {
     ...clients,

@@ -1,4 +1,4 @@
-export { connect, type Heddle } from './connect.ts';
+export { type Access, connect, type Heddle } from './connect.ts';
 export {
   type CapturedPrompts,
   HostAccess,

@@ -133,7 +133,7 @@ export class Guard {
 const PROBE: Identity = { caller: { tenant: '', role: 'read' }, isPeer: false };
 
 const NO_TOKEN =
-  'no token came with the call: give one with --token, HEDDLE_TOKEN or HEDDLE_TOKEN_FILE (and TLS with --tls-ca)';
+  'no token came with the call: give one with --access-token, HEDDLE_TOKEN or HEDDLE_TOKEN_FILE (and TLS with --tls-ca)';
 const NO_CERTIFICATE =
   'this server answers services of its cluster, and no certificate came that its authority signed and that holds today: people and programs ask the front door';
 
