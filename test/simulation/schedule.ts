@@ -5,9 +5,10 @@ import {
   JobRuntime,
   type JobState,
   jobBehaviour,
+  ownerOf,
 } from '@heddle/actor';
 import { Rng } from '@heddle/core';
-import { CountingMetrics, deafEvents, silentLog, VirtualClock } from '@heddle/testkit';
+import { CountingMetrics, deafEvents, silentLog, TestCallers, VirtualClock } from '@heddle/testkit';
 import { FaultCounts, Incarnation, type Weather } from './faults.ts';
 import { openStores, type Stores } from './stores.ts';
 import { client, kinds, type Order, orders, type Told } from './workload.ts';
@@ -16,6 +17,8 @@ import { client, kinds, type Order, orders, type Told } from './workload.ts';
 const STORM_MS = 25_000;
 /** Virtual time in which every job must be over: ten times the longest chain of waits (freeze, ack wait, reconciler). */
 const HUNG_MS = 900_000;
+/** In every second schedule so few that tasks are held back, and the processes that hold them die. */
+const WINDOWS = [2, 64] as const;
 
 export interface ScheduleOptions {
   readonly seed: number;
@@ -30,12 +33,15 @@ class World {
   readonly counts: FaultCounts;
   readonly stores: Stores;
   readonly metrics = new CountingMetrics();
+  readonly callers = new TestCallers();
   readonly live: { readonly runtime: JobRuntime; readonly life: Incarnation }[] = [];
   over = false;
+  private readonly windowTasks: number;
   private names = 0;
 
   constructor({ seed, fence = true, counts = new FaultCounts() }: ScheduleOptions) {
     this.rng = new Rng(seed);
+    this.windowTasks = this.rng.pick(WINDOWS);
     this.counts = counts;
     this.stores = openStores(this.clock, this.rng, fence);
   }
@@ -63,8 +69,10 @@ class World {
       metrics: this.metrics,
       log: silentLog,
       newName: () => `n${this.names++}`,
+      callers: this.callers,
+      windowTasks: this.windowTasks,
     });
-    for (const kind of kinds(this.weather)) runtime.register(kind);
+    for (const kind of kinds(this.weather, this.callers)) runtime.register(kind);
     return runtime;
   }
 }
@@ -106,7 +114,8 @@ function clientsOf(world: World, told: Told): readonly Promise<void>[] {
   const { weather } = world;
   const replicaUp = (): JobRuntime | undefined =>
     world.live.length === 0 ? undefined : world.rng.pick(world.live).runtime;
-  const one = (order: Order): Promise<void> => client(order, told, { weather, replica: replicaUp });
+  const one = (order: Order): Promise<void> =>
+    client(order, told, { weather, replica: replicaUp, callers: world.callers });
   const { order } = told;
   const repeated = { ...order, cancelMs: undefined, pauseMs: undefined, atMs: order.atMs + 500 };
   return order.twice ? [one(order), one(repeated)] : [one(order)];
@@ -160,7 +169,7 @@ async function fate(
 /** What is left on the queue must be taken off it: nothing may go round for ever. */
 async function emptied(world: World): Promise<void> {
   const { clock, stores } = world;
-  for (const { kind } of kinds(world.weather)) {
+  for (const { kind } of kinds(world.weather, world.callers)) {
     for (;;) {
       const { waiting, working } = await stores.queue.depth(`tasks.${kind}`);
       if (waiting + working === 0) break;
@@ -201,6 +210,8 @@ async function judge(
 ): Promise<readonly string[]> {
   const state = id === undefined ? undefined : states.get(id);
   if (state === undefined) return [`lost: job ${id} of ${order.key} is not in the journal`];
+  if (ownerOf(state) !== order.tenant)
+    return [`job ${id} of ${order.tenant} is ${ownerOf(state)}'s`];
   if (!isSettled(state.status)) return [`hung: job ${id} is ${state.status}`];
   if (cancelled && state.status !== 'cancelled') {
     return [`job ${id} was cancelled and is ${state.status}`];

@@ -1,18 +1,27 @@
 import type { JobKind, JobRuntime, JobView } from '@heddle/actor';
-import { OperationError, type Rng } from '@heddle/core';
-import { type CountRequest, countingKind, countingResult } from '@heddle/testkit';
+import { type Json, OperationError, type Rng } from '@heddle/core';
+import { type CountRequest, countingKind, countingResult, type TestCallers } from '@heddle/testkit';
 import type { Weather } from './faults.ts';
 
 /** Attempts are not what is tested here: with so many, no job may fail, however hard the storm. */
 const LIMITS = { attemptsMax: 1_000, ackWaitMs: 9_000 };
 
+interface SumRequest {
+  readonly [name: string]: Json;
+  readonly parts: number[];
+  /** Whose job it is: its tasks must run in this name. */
+  readonly tenant: string;
+}
+
 /** The kinds of a replica; their compute is a sleep on the replica's clock, so it dies with the replica. */
-export function kinds(weather: Weather): readonly JobKind[] {
-  const sum: JobKind<{ readonly parts: number[] }, number> = {
+export function kinds(weather: Weather, callers: TestCallers): readonly JobKind[] {
+  const sum: JobKind<SumRequest, number> = {
     kind: 'sum.parts',
     limits: { ...LIMITS, concurrency: 2 },
     split: ({ parts }) => parts.map((input) => ({ input })),
-    run: async ({ input }, context) => {
+    run: async ({ request, input }, context) => {
+      const { tenant } = callers.current();
+      if (tenant !== request.tenant) throw new Error(`run as '${tenant}' for ${request.tenant}`);
       await context.clock.sleep(300 + input * 40, context.signal);
       await context.pulse();
       if (weather.stormy && weather.rng.uniform() < 0.1) {
@@ -34,9 +43,11 @@ export function kinds(weather: Weather): readonly JobKind[] {
 
 /** One client's wish, and when it will change its mind. */
 export interface Order {
+  /** Two tenants may use the same one. */
   readonly key: string;
+  readonly tenant: string;
   readonly kind: string;
-  readonly request: CountRequest | { readonly parts: number[] };
+  readonly request: CountRequest | SumRequest;
   readonly expected: string;
   readonly atMs: number;
   readonly cancelMs: number | undefined;
@@ -45,11 +56,19 @@ export interface Order {
   readonly twice: boolean;
 }
 
+/** One is nobody in particular, as where no tokens are asked for. */
+export const TENANTS = ['', 'alice', 'bob'] as const;
+
 export function orders(rng: Rng): readonly Order[] {
-  return Array.from({ length: 1 + rng.below(3) }, (_, i): Order => {
+  const counts = new Map<string, number>();
+  return Array.from({ length: 1 + rng.below(3) }, (): Order => {
     const atMs = rng.below(8_000);
+    const tenant = rng.pick(TENANTS);
+    const count = counts.get(tenant) ?? 0;
+    counts.set(tenant, count + 1);
     const common = {
-      key: `key-${i}`,
+      key: `key-${count}`,
+      tenant,
       atMs,
       cancelMs: rng.below(6) === 0 ? atMs + rng.below(15_000) : undefined,
       pauseMs: rng.below(6) === 0 ? atMs + rng.below(15_000) : undefined,
@@ -59,7 +78,7 @@ export function orders(rng: Rng): readonly Order[] {
       const parts = Array.from({ length: 1 + rng.below(4) }, () => rng.below(50));
       const expected =
         parts.length === 1 ? `${parts[0]}` : `${parts.reduce((sum, part) => sum + part, 0)}`;
-      return { ...common, kind: 'sum.parts', request: { parts }, expected };
+      return { ...common, kind: 'sum.parts', request: { parts, tenant }, expected };
     }
     const steps = 3 + rng.below(8);
     const every = 1 + rng.below(4);
@@ -80,10 +99,15 @@ export interface ClientOptions {
   readonly weather: Weather;
   /** Any replica that is up; undefined when none is. */
   readonly replica: () => JobRuntime | undefined;
+  readonly callers: TestCallers;
 }
 
 /** Submits, changes its mind, and asks until the job is over; insists when a call fails or nobody answers. */
-export async function client(order: Order, told: Told, options: ClientOptions): Promise<void> {
+export function client(order: Order, told: Told, options: ClientOptions): Promise<void> {
+  return options.callers.as(order.tenant, () => asTenant(order, told, options));
+}
+
+async function asTenant(order: Order, told: Told, options: ClientOptions): Promise<void> {
   const { weather } = options;
   const { clock } = weather;
   await clock.sleep(order.atMs);
@@ -96,10 +120,14 @@ export async function client(order: Order, told: Told, options: ClientOptions): 
     const before = told.completed;
     const now = await insist(options, (replica) => replica.get(view.id));
     observe(told, now, before);
-    if (now.status === 'completed' || now.status === 'cancelled') return;
+    if (now.status === 'completed' || now.status === 'cancelled') break;
     if (now.status === 'failed') throw new Error(`${view.id} failed: ${now.error?.message}`);
     await clock.sleep(2_000);
   }
+  const seen = await options.callers.as('mallory', () =>
+    insist(options, (replica) => replica.get(view.id), 'not_found'),
+  );
+  if (seen !== undefined) throw new Error(`${view.id} is shown to another tenant`);
 }
 
 async function cancel(order: Order, told: Told, options: ClientOptions): Promise<void> {

@@ -8,8 +8,10 @@ export const JOB_LIMITS = {
   keyBytesMax: 128,
   /** Tasks of one tenant and kind on the queue at a time: a newcomer waits for so many of each other tenant. */
   windowTasks: 64,
-  /** Of these, places for first tasks of jobs: a large one does not keep the small one out until it has ended. */
-  windowFirsts: 8,
+  /** One of so many of these is for first tasks of jobs: a large one does not keep the small one out until it has ended. */
+  windowPerFirst: 8,
+  /** Tasks of one job that are looked at together: no window is larger. */
+  effectsMax: 256,
   /** What is known of a tenant's tasks on the queue is asked for again when it is older than this. */
   laneFreshMs: 1_000,
   /** While tasks are held back, whether some left is looked at so often; doubles to the maximum while none do. */

@@ -32,7 +32,7 @@ export function effectsOf(state: JobState): readonly PushTask[] {
   const effects: PushTask[] = [];
   const last = state.tasks.length - 1;
   for (const [index, task] of state.tasks.entries()) {
-    if (effects.length === JOB_LIMITS.windowTasks) break;
+    if (effects.length === JOB_LIMITS.effectsMax) break;
     if (task.phase === 'done') continue;
     // The reduction waits for all others.
     if (state.reduce && index === last && effects.length > 0) break;

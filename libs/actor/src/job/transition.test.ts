@@ -351,12 +351,12 @@ test('a task before its time is put off', () => {
   assert.deepEqual(reply(failed, early), { type: 'later', delayMs: JOB_LIMITS.backoffBaseMs });
 });
 
-test('a large job keeps no more than its window on the queue', () => {
-  const state = submitted(200, true);
-  assert.equal(effectsOf(state).length, JOB_LIMITS.windowTasks);
+test('a large job asks for no more than a bounded number of its tasks at a time', () => {
+  const state = submitted(300, true);
+  assert.equal(effectsOf(state).length, JOB_LIMITS.effectsMax);
 
   const running = after(state, start('w.1', 3));
-  assert.deepEqual(pushes(running, done('w.1', 3)), [`count-steps-1.2.${JOB_LIMITS.windowTasks}`]);
+  assert.deepEqual(pushes(running, done('w.1', 3)), [`count-steps-1.2.${JOB_LIMITS.effectsMax}`]);
 });
 
 test('a message whose job is gone is dropped, a command finds nothing', () => {

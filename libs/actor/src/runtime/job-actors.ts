@@ -17,6 +17,8 @@ export interface JobActorsOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly meters: JobMeters;
+  /** Tasks of one tenant and kind on the queue at a time. */
+  readonly windowTasks: number;
 }
 
 export interface Told {
@@ -35,8 +37,9 @@ export class JobActors {
 
   constructor(options: JobActorsOptions) {
     this.options = options;
-    const { journal, queue, clock, log, meters } = options;
-    this.lanes = new Lanes({ queue, clock, log, meters, look: (job) => this.look(job) });
+    const { journal, queue, clock, log, meters, windowTasks } = options;
+    const look = (job: string): Promise<JobState> => this.look(job);
+    this.lanes = new Lanes({ queue, clock, log, meters, windowTasks, look });
     this.host = new ActorHost(jobBehaviour, {
       journal,
       clock,

@@ -57,6 +57,11 @@ export interface JobRuntimeOptions {
   readonly callers?: Callers;
   /** What each tenant may have at a time; absent, `TENANT_QUOTAS`. */
   readonly quotas?: (tenant: string) => TenantQuotas;
+  /**
+   * Tasks of one tenant and kind on the queue at a time, the same in every process: more than all workers of a kind, or one
+   * who is alone cannot use them.
+   */
+  readonly windowTasks?: number;
   /** In place of every kind's own: how long a silent worker keeps its task. */
   readonly ackWaitMs?: number;
   /** Blobs that something other than a job keeps from `gc`: the same in every process that shares the blobs. */
@@ -126,7 +131,9 @@ export class JobRuntime {
     this.newName = options.newName ?? randomUUID;
     this.meters = new JobMeters(metrics);
     const { meters } = this;
-    this.actors = new JobActors({ journal, queue, blobs, clock, log, meters });
+    const windowTasks = options.windowTasks ?? JOB_LIMITS.windowTasks;
+    assert(windowTasks >= 2, () => `a window of ${windowTasks}`);
+    this.actors = new JobActors({ journal, queue, blobs, clock, log, meters, windowTasks });
     const { actors } = this;
     this.callers = options.callers ?? UNASKED;
     this.index = new JobIndex({ actors, journal, clock, log });

@@ -9,14 +9,16 @@ import { JOB_LIMITS } from '../limits.ts';
 export class LaneBook {
   readonly queue: string;
   readonly tenant: string;
+  private readonly places: number;
   private readonly keys = new Set<string>();
   private readonly byJob = new Map<string, number>();
   private learnedMs = Number.NEGATIVE_INFINITY;
   private learning: Promise<void> | undefined;
 
-  constructor(queue: string, tenant: string) {
+  constructor(queue: string, tenant: string, places: number) {
     this.queue = queue;
     this.tenant = tenant;
+    this.places = places;
   }
 
   has(key: string): boolean {
@@ -46,9 +48,9 @@ export class LaneBook {
    * goes before: so a job that was there first does not keep the next one out until it has ended.
    */
   choose(jobs: Iterable<string>): string | undefined {
-    const { windowTasks, windowFirsts } = JOB_LIMITS;
-    const common = windowTasks - windowFirsts;
-    if (this.keys.size >= windowTasks) return undefined;
+    const { places } = this;
+    const common = places - Math.max(1, Math.floor(places / JOB_LIMITS.windowPerFirst));
+    if (this.keys.size >= places) return undefined;
     let chosen: string | undefined;
     let fewest = this.keys.size < common ? Math.ceil(common / Math.max(1, this.byJob.size)) : 0;
     for (const job of jobs) {

@@ -12,6 +12,8 @@ export interface LanesOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly meters: JobMeters;
+  /** Tasks of one tenant and kind on the queue at a time. */
+  readonly windowTasks: number;
   /** The job as of the journal now. */
   readonly look: (job: string) => Promise<JobState>;
 }
@@ -217,7 +219,7 @@ export class Lanes {
       this.books.set(name, known);
       return known;
     }
-    const book = new LaneBook(queue, tenant);
+    const book = new LaneBook(queue, tenant, this.options.windowTasks);
     this.books.set(name, book);
     if (this.books.size > JOB_LIMITS.lanesMax) this.drop();
     return book;
