@@ -18,6 +18,7 @@ import { jobHandlers } from './job-handlers.ts';
 import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
 import { openPeers } from './peers.ts';
+import { openQuotas } from './quotas.ts';
 import type { ServiceDeps } from './service-deps.ts';
 import { createServices } from './service-modules.ts';
 import { standUp } from './standing.ts';
@@ -179,7 +180,9 @@ function openJobs(
     if (options.standing) process.exit(1);
   };
   const budgetMax = { bytes: config.jobBytesMax ?? memoryBytes() };
-  return new JobRuntime({ ...ports, versions, onStuck, budgetMax });
+  const quotas = openQuotas(config.quotasFile, ports);
+  const { windowTasks } = config;
+  return new JobRuntime({ ...ports, versions, onStuck, budgetMax, quotas, windowTasks });
 }
 
 /** Makes the services, answers their contracts, takes up their jobs, and keeps an eye on the stores. */

@@ -31,6 +31,10 @@ export interface Config {
   readonly jobBytesMax: number | undefined;
   /** A worker that is silent this long has lost its task; undefined: as each kind says. */
   readonly ackWaitMs: number | undefined;
+  /** What tenants may have at a time, as a file says; undefined: Heddle's defaults. */
+  readonly quotasFile: string | undefined;
+  /** Tasks of one tenant and kind on the queue at a time. */
+  readonly windowTasks: number;
   /** Folders that models may lie under; empty: anywhere, as the user of a command line expects. */
   readonly modelRoots: readonly string[];
   /** Where contracts are answered that this process does not answer itself; by default, here. */
@@ -54,6 +58,8 @@ export function readConfig(environment: Environment): Config {
     blobsBytesMax: read.whole('HEDDLE_BLOBS_GIB', 50, 1, 65_536) * GIB,
     jobBytesMax: read.whole('HEDDLE_JOB_GIB', 0, 1, 65_536) * GIB || undefined,
     ackWaitMs: read.whole('HEDDLE_ACK_WAIT_MS', 0, 100, HOUR_MS) || undefined,
+    quotasFile: read.text('HEDDLE_QUOTAS'),
+    windowTasks: read.whole('HEDDLE_WINDOW_TASKS', 64, 2, 256),
     modelRoots: read.list('HEDDLE_MODEL_ROOTS', ':'),
     peers: readPeers(read),
     stores: readStoreConfig(read),
