@@ -22,7 +22,10 @@ import {
   FLOW_CONTROL_WINDOW_BYTES,
   KEEPALIVE_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
+  LOOK_UP_AGAIN_MS,
   MESSAGE_BYTES_MAX,
+  RECONNECT_FIRST_MS,
+  RECONNECT_MOST_MS,
   RETRY,
   UNARY_TIMEOUT_MS,
   WHY_MS,
@@ -91,6 +94,9 @@ export function channelOptions({ spread }: Target): ChannelOptions {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
     'grpc.keepalive_time_ms': KEEPALIVE_TIME_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.initial_reconnect_backoff_ms': RECONNECT_FIRST_MS,
+    'grpc.max_reconnect_backoff_ms': RECONNECT_MOST_MS,
+    'grpc.dns_min_time_between_resolutions_ms': LOOK_UP_AGAIN_MS,
     'grpc.enable_retries': 1,
     'grpc.service_config': JSON.stringify({
       ...(spread ? { loadBalancingConfig: [{ round_robin: {} }] } : {}),
@@ -211,10 +217,17 @@ async function send(call: ClientDuplexStream<object, object>, requests: AsyncIte
   for await (const request of requests) {
     if (call.destroyed || call.writableEnded) return;
     if (call.write(request)) continue;
-    // Whatever ends the call also ends the wait.
-    await new Promise<void>((resolve) => {
-      for (const event of ['drain', 'close', 'error', 'end', 'status']) call.once(event, resolve);
-    });
+    await roomToWrite(call);
   }
   call.end();
+}
+
+/** Whatever ends the call also ends the wait. */
+function roomToWrite(call: ClientDuplexStream<object, object>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const events = ['drain', 'close', 'error', 'end', 'status'];
+  for (const event of events) call.once(event, resolve);
+  return promise.finally(() => {
+    for (const event of events) call.off(event, resolve);
+  });
 }

@@ -3,6 +3,7 @@ export { callContext } from './callers.ts';
 export { type Channel, type ChannelConfig, openChannel } from './channel.ts';
 export type { ChannelSecurity } from './channel-security.ts';
 export { CONTRACTS, SERVICES } from './contracts.ts';
+export { Upstreams } from './forward/index.ts';
 export type { ServerSecurity } from './guard.ts';
 export { MESSAGE_BYTES_MAX } from './limits.ts';
 export { grpcMetrics } from './metrics.ts';

@@ -8,6 +8,7 @@ import { type CallLimits, CallRoom } from './call-room.ts';
 import { CallScopes } from './call-scope.ts';
 import { responseSerializer } from './chunk-writer.ts';
 import { CONTRACTS, isWatch, methodsOf, SERVICES } from './contracts.ts';
+import { forwardContract, rawDefinition, type Upstreams } from './forward/index.ts';
 import { Guard, type ServerSecurity } from './guard.ts';
 import {
   ABORT_GRACE_MS,
@@ -46,6 +47,8 @@ export interface RunningServer {
   readonly key: string;
   /** Brings contracts up and reports them as serving to health checks. */
   add(handlers: ContractHandlers): void;
+  /** Answers every contract that others answer, by handing calls on to them. */
+  forward(upstreams: Upstreams): void;
   /** Whether the whole process is ready (the health of the empty service name); a server that drains stays unready. */
   ready(isReady?: boolean): void;
   /**
@@ -94,6 +97,15 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     port,
     key,
     add,
+    forward: (upstreams) => {
+      for (const contract of upstreams.contracts) {
+        if (added.has(contract)) continue;
+        added.add(contract);
+        const forwarded = forwardContract(contract, upstreams, scopes);
+        server.addService(rawDefinition(contract, scopes), forwarded);
+        health.setStatus(SERVICES[contract], 'SERVING');
+      }
+    },
     ready: (isReady = true) => {
       if (!isClosing) health.setStatus('', isReady ? 'SERVING' : 'NOT_SERVING');
     },

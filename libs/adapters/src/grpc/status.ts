@@ -14,7 +14,8 @@ import { ERROR_TEXT_CHARACTERS_MAX } from './limits.ts';
 
 const { Reader, Writer } = protobuf;
 
-const TRAILER = 'grpc-status-details-bin';
+/** Where a typed error travels. */
+export const DETAILS_TRAILER = 'grpc-status-details-bin';
 const DETAIL = 'heddle.common.v1.ErrorDetail';
 
 /** gRPC numbers its codes from 1 in the order of `CODES`; 0 is OK. */
@@ -27,7 +28,7 @@ export function toStatus(error: OperationError): StatusObject {
   // A cut may fall inside a pair, and a message may quote what a client sent: half a character ends grpc-js' process.
   const message = error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX).toWellFormed();
   const metadata = new Metadata();
-  metadata.set(TRAILER, Buffer.from(richStatus(code, message, toDetail(error, message))));
+  metadata.set(DETAILS_TRAILER, Buffer.from(richStatus(code, message, toDetail(error, message))));
   return { code, details: message, metadata };
 }
 
@@ -97,7 +98,7 @@ function richStatus(code: number, message: string, error: Init<ErrorDetail>): Ui
 }
 
 function detailOf(metadata: Metadata | undefined): ErrorDetail | undefined {
-  const [bytes] = metadata?.get(TRAILER) ?? [];
+  const [bytes] = metadata?.get(DETAILS_TRAILER) ?? [];
   if (!Buffer.isBuffer(bytes)) return undefined;
   try {
     return readStatus(Reader.create(bytes));

@@ -1,0 +1,2 @@
+export { forwardContract, rawDefinition } from './forward-contract.ts';
+export { Upstreams } from './upstream.ts';

@@ -1,0 +1,64 @@
+import { type Client, connectivityState } from '@grpc/grpc-js';
+import { present } from '@heddle/core';
+import type { ContractName } from '@heddle/ports';
+import { type ChannelConfig, openClient } from '../channel.ts';
+import { contractOfJob } from './job-contract.ts';
+
+/** Where the calls of one contract go. */
+export interface Upstream {
+  readonly contract: ContractName;
+  readonly addresses: readonly string[];
+  readonly client: Client;
+}
+
+/** The best first: who answers now, who might, who failed last. */
+const PREFERENCE = [
+  connectivityState.READY,
+  connectivityState.IDLE,
+  connectivityState.CONNECTING,
+  connectivityState.TRANSIENT_FAILURE,
+  connectivityState.SHUTDOWN,
+];
+
+/** The services behind a front door. */
+export class Upstreams {
+  private readonly byContract: ReadonlyMap<ContractName, Upstream>;
+  readonly config: ChannelConfig;
+
+  constructor(peers: ReadonlyMap<ContractName, readonly string[]>, config: ChannelConfig) {
+    this.config = config;
+    this.byContract = new Map(
+      [...peers].map(([contract, addresses]) => {
+        const client = openClient(addresses, config);
+        return [contract, { contract, addresses, client }];
+      }),
+    );
+  }
+
+  /** Contracts that have somebody to answer them; jobs are answered by all who have any. */
+  get contracts(): readonly ContractName[] {
+    return [...new Set<ContractName>([...this.byContract.keys(), 'jobs'])];
+  }
+
+  of(contract: ContractName): Upstream {
+    return present(this.byContract.get(contract), contract);
+  }
+
+  /** The service that runs a job of this id; for what no service's name begins, and for no id, any that answers. */
+  ofJob(id: string | undefined): Upstream {
+    const contract = id === undefined ? undefined : contractOfJob(id);
+    return (contract && this.byContract.get(contract)) ?? this.any();
+  }
+
+  close(): void {
+    for (const { client } of this.byContract.values()) client.close();
+  }
+
+  /** They share the journal, so each knows all jobs. */
+  private any(): Upstream {
+    const rank = ({ client }: Upstream): number =>
+      PREFERENCE.indexOf(client.getChannel().getConnectivityState(true));
+    const [best] = [...this.byContract.values()].sort((a, b) => rank(a) - rank(b));
+    return present(best, 'a front door has peers');
+  }
+}
