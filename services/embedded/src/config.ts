@@ -3,6 +3,7 @@ import { invalidArgument, OperationError } from '@heddle/core';
 import type { ContractName, Provider } from '@heddle/ports';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type ModelsConfig, readModelsConfig } from './model-config.ts';
+import { readSecurityConfig, type SecurityConfig } from './security-config.ts';
 import { readStoreConfig, type StoreConfig } from './store-config.ts';
 
 const PROVIDERS = ['cuda', 'webgpu', 'cpu'] as const;
@@ -14,7 +15,7 @@ const HOUR_MS = 3_600_000;
 export type Peers = ReadonlyMap<ContractName, readonly string[]>;
 
 export interface Config {
-  /** Where services listen; loopback, because nothing here asks who calls. */
+  /** Where services listen; loopback, because nobody is asked who he is unless `security` says so. */
   readonly host: string;
   /** Preferred ports of a standing cluster; when they are taken, free ones. */
   readonly grpcPort: number;
@@ -41,6 +42,7 @@ export interface Config {
   readonly peers: Peers;
   readonly stores: StoreConfig;
   readonly models: ModelsConfig;
+  readonly security: SecurityConfig;
   readonly logLevel: (typeof LOG_LEVELS)[number] | undefined;
 }
 
@@ -64,6 +66,7 @@ export function readConfig(environment: Environment): Config {
     peers: readPeers(read),
     stores: readStoreConfig(read),
     models: readModelsConfig(read),
+    security: readSecurityConfig(read),
     logLevel: read.words('HEDDLE_LOG_LEVEL', LOG_LEVELS)?.[0],
   };
   if (read.problems.length > 0)

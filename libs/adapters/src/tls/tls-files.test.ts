@@ -23,7 +23,7 @@ const opened = async (name: string) => {
 test('a renewed certificate is taken over, and whoever uses it hears of it once', async () => {
   const { path, first, files } = await opened('renewed');
   assert.equal(files.current.cert, first.cert);
-  assert.equal(files.current.name, 'heddle-lorsa');
+  assert.deepEqual(files.current.names, ['heddle-lorsa']);
   const heard: string[] = [];
   files.onChange(({ cert }) => heard.push(cert));
   assert.equal(await files.reload(), false);

@@ -17,8 +17,8 @@ export interface TlsMaterial {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
-  /** The first DNS name that the certificate holds for, if any. */
-  readonly name: string | undefined;
+  /** DNS names that the certificate holds for. */
+  readonly names: readonly string[];
   readonly expiresMs: number;
 }
 
@@ -98,8 +98,8 @@ export class TlsFiles {
     this.listeners.clear();
   }
 
-  private tell(what: string, { name, expiresMs }: TlsMaterial): void {
-    const fields = { name, expires: new Date(expiresMs).toISOString() };
+  private tell(what: string, { names, expiresMs }: TlsMaterial): void {
+    const fields = { names, expires: new Date(expiresMs).toISOString() };
     if (expiresMs - Date.now() > TLS_EXPIRY_WARN_MS) this.log.info(what, fields);
     else this.log.warn(`${what}, and it ends soon or has ended: is it being renewed?`, fields);
   }
@@ -115,8 +115,8 @@ async function readMaterial(paths: TlsPaths): Promise<TlsMaterial> {
   parsed(paths.ca, () => new X509Certificate(ca));
   const fits = parsed(paths.key, () => own.checkPrivateKey(createPrivateKey(key)));
   if (!fits) throw failedPrecondition(`${paths.key} is not the key of ${paths.cert}`);
-  const [name] = dnsNames(own.subjectAltName);
-  return { ca, cert, key, name, expiresMs: Date.parse(own.validTo) };
+  const names = dnsNames(own.subjectAltName);
+  return { ca, cert, key, names, expiresMs: Date.parse(own.validTo) };
 }
 
 /** A PEM file. Errors: `failed_precondition` naming it. */
