@@ -11,6 +11,8 @@ export interface BringUpOptions {
   readonly dataDirectory: string;
   /** Contracts to answer; `jobs` is always among them. */
   readonly contracts: readonly ContractName[];
+  /** In place of services of its own, the way to those of a cluster. */
+  readonly frontDoor?: boolean;
   /** Where to listen; absent: any free port. */
   readonly port?: number;
   /** Also the pages and /metrics over HTTP: for a cluster that stays. */

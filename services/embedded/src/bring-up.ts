@@ -14,6 +14,8 @@ import { Closers } from './closers.ts';
 import { openCompute } from './compute.ts';
 import type { Config } from './config.ts';
 import { DataLock } from './data-lock.ts';
+import { openFrontDoor } from './front-door.ts';
+import type { RunningHttp } from './http-pages.ts';
 import { jobHandlers } from './job-handlers.ts';
 import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
@@ -32,7 +34,8 @@ export interface Extensions {
   readonly wrapStores?: (stores: Stores) => Stores;
 }
 
-interface Opened {
+/** What every process has, whatever it serves. */
+export interface Opened {
   readonly options: BringUpOptions;
   readonly config: Config;
   readonly log: Log;
@@ -57,16 +60,14 @@ export async function bringUp(
     const server = await listen(options, config, { log, metrics });
     closers.add(() => server.close(0));
     const opened = { options, config, log, metrics, server, closers };
-    const { deps, models } = await openDeps(opened, extensions);
-    await startServices(opened, deps);
+    const { pages, stop } = options.frontDoor
+      ? await openFrontDoor(opened)
+      : await openServices(opened, extensions);
     const address = `${server.host}:${server.port}`;
-    const pages = options.standing ? await standUp(config, deps, options.contracts) : undefined;
-    if (pages !== undefined) closers.add(pages.close);
-    // After the pages: /metrics says how far it is.
-    await models.prefetch(options.signal ?? new AbortController().signal);
     server.ready();
     await lock.announce(address);
-    log.info('up', { address, pages: pages?.url, services: options.contracts });
+    const services = options.frontDoor ? ['explorer'] : options.contracts;
+    log.info('up', { address, pages: pages?.url, services });
     return {
       address,
       pages: pages?.url,
@@ -75,7 +76,7 @@ export async function bringUp(
         await lock.announce('');
         await pages?.close();
         // Together: a job that waits for a call and a call that waits for a job must not wait for each other.
-        await Promise.allSettled([server.close(graceMs), deps.jobs.stop(graceMs)]);
+        await Promise.allSettled([server.close(graceMs), stop(graceMs)]);
         await closers.close();
         log.info('down');
       },
@@ -84,6 +85,26 @@ export async function bringUp(
     await closers.close().catch(() => undefined);
     throw thrown;
   }
+}
+
+/** What a process serves, when it stands. */
+export interface Stood {
+  readonly pages: RunningHttp | undefined;
+  /** Hands back what it works on. */
+  stop(graceMs: number): Promise<unknown>;
+}
+
+async function openServices(opened: Opened, extensions: Extensions): Promise<Stood> {
+  const { options, config, closers } = opened;
+  const { deps, models } = await openDeps(opened, extensions);
+  const stands = new AbortController();
+  await startServices(opened, deps, stands.signal);
+  const pages = options.standing ? await standUp(config, deps, options.contracts) : undefined;
+  if (pages !== undefined) closers.add(pages.close);
+  // After the pages: /metrics says how far it is.
+  await models.prefetch(options.signal ?? new AbortController().signal);
+  stands.abort('stands');
+  return { pages, stop: (graceMs) => deps.jobs.stop(graceMs) };
 }
 
 function openLog({ log }: BringUpOptions, { logLevel }: Config): Log {
@@ -186,7 +207,11 @@ function openJobs(
 }
 
 /** Makes the services, answers their contracts, takes up their jobs, and keeps an eye on the stores. */
-async function startServices(opened: Opened, deps: ServiceDeps): Promise<void> {
+async function startServices(
+  opened: Opened,
+  deps: ServiceDeps,
+  stands: AbortSignal,
+): Promise<void> {
   const { options, config, metrics, server, closers, log } = opened;
   const { jobs, clock } = deps;
   for (const service of await createServices(options.contracts, deps)) {
@@ -199,7 +224,7 @@ async function startServices(opened: Opened, deps: ServiceDeps): Promise<void> {
   closers.add(() => jobs.stop(0));
   server.add({ jobs: jobHandlers(jobs, deps.blobs) });
   const watching = new AbortController();
-  const onChange = (isAnswering: boolean) => server.ready(isAnswering);
+  const onChange = (isAnswering: boolean) => server.ready(isAnswering && stands.aborted);
   void watchStores({ stores: deps, clock, log, onChange }, watching.signal);
   closers.add(async () => watching.abort('down'));
 }

@@ -8,7 +8,7 @@ import type { ServiceDeps } from './service-deps.ts';
 /** What a cluster that stays has beside gRPC: the explorer's page, and /metrics. */
 export async function standUp(
   { host, httpPort }: Config,
-  { peers, metrics, log }: ServiceDeps,
+  { peers, metrics, log }: Pick<ServiceDeps, 'peers' | 'metrics' | 'log'>,
   contracts: readonly ContractName[],
 ): Promise<RunningHttp> {
   const { pages } = createExplorer({ clients: peers, contracts });

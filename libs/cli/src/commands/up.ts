@@ -10,6 +10,9 @@ import { facts } from '../show.ts';
 /** Services as `--services` names them: by their contract. */
 export const SERVICES = ['activation', 'lorsa', 'qk', 'circuit', 'attribution'] as const;
 
+/** The page and the way to the other services: a process of its own, which needs HEDDLE_PEERS and no stores. */
+const FRONT_DOOR = 'explorer';
+
 /** Running jobs save and calls finish; Kubernetes gives 30 s by default. */
 const DRAIN_MS = 20_000;
 
@@ -22,16 +25,17 @@ export function addUp(program: Command, invocation: Invocation): void {
   program
     .command('up')
     .description('all services in one process, until stopped')
-    .option('--services <list>', `only these of ${SERVICES.join(',')}`, parseWords)
+    .option(
+      '--services <list>',
+      `only these of ${SERVICES.join(',')}; or ${FRONT_DOOR}: the way into a cluster`,
+      parseWords,
+    )
     .option('--port <n>', 'gRPC port (default: 7411, or a free one)', parsePort)
     .action((options: UpOptions) => up(invocation, options));
 }
 
 async function up(invocation: Invocation, { services = SERVICES, port }: UpOptions) {
-  const unknown = services.find((name) => !SERVICES.includes(name as 'activation'));
-  if (unknown !== undefined) {
-    throw new UsageError(`--services: there is no ${unknown}; there are ${SERVICES.join(', ')}`);
-  }
+  const frontDoor = checkServices(services);
   const { dataDirectory } = invocation;
   const owner = await invocation.host.findOwner(dataDirectory);
   if (owner !== undefined) {
@@ -42,7 +46,8 @@ async function up(invocation: Invocation, { services = SERVICES, port }: UpOptio
   }
   const cluster = await invocation.host.bringUp({
     dataDirectory,
-    contracts: services as readonly ContractName[],
+    contracts: frontDoor ? [] : (services as readonly ContractName[]),
+    frontDoor,
     standing: true,
     log: true,
     signal: invocation.signal,
@@ -54,6 +59,20 @@ async function up(invocation: Invocation, { services = SERVICES, port }: UpOptio
     whereToLook(invocation, cluster),
   );
   await untilStopped(invocation, cluster);
+}
+
+/** Whether it is the front door that is asked for. */
+function checkServices(services: readonly string[]): boolean {
+  const unknown = services.find((name) => ![...SERVICES, FRONT_DOOR].includes(name));
+  if (unknown !== undefined) {
+    const known = [...SERVICES, FRONT_DOOR].join(', ');
+    throw new UsageError(`--services: there is no ${unknown}; there are ${known}`);
+  }
+  const frontDoor = services.includes(FRONT_DOOR);
+  if (frontDoor && services.length > 1) {
+    throw new UsageError(`--services: ${FRONT_DOOR} is a process of its own`);
+  }
+  return frontDoor;
 }
 
 export function whereToLook(invocation: Invocation, cluster: LocalCluster): string {

@@ -29,9 +29,10 @@ export function forwardedStatus(found: StatusObject, upstream: Upstream): Status
 
 function down({ details }: StatusObject, { contract, addresses }: Upstream): OperationError {
   const at = addresses.join(', ');
+  const why = details.replace(/^No connection established\. Last error: (?:Error: )?/, '');
   return new OperationError({
     code: 'unavailable',
-    message: `the ${contract} service does not answer at ${at}: is it running? (${details})`,
+    message: `the ${contract} service does not answer at ${at}: is it running? (${why.replace(/\.? Resolution note: .*$/s, '')})`,
     details: { service: contract },
     retryAfterMs: RETRY_AFTER_MS,
   });
