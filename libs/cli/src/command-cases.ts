@@ -24,6 +24,7 @@ export const CASES: readonly Case[] = [
       ['model'],
     ],
   },
+  { argv: ['model', 'add', 'hf:o/m'], job: true },
   {
     argv: ['model', 'ls'],
     wrong: [

@@ -122,6 +122,7 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
   return {
     activation: {
       ImportModel: async () => ({ model: MODEL }),
+      StartImportModel: start,
       ListModels: async () => ({ models: [MODEL] }),
       DescribeModel: async () => ({ model: MODEL }),
       RemoveModel: async () => ({}),

@@ -97,8 +97,10 @@ export class Invocation {
       const owner = await this.host.findOwner(this.dataDirectory);
       if (owner === undefined && needs.detach) throw nothingRuns(this.dataDirectory);
       try {
-        if (owner !== undefined) return await this.againstOwner(owner, body);
-        return await this.inProcess(needs, body);
+        const own = async (heddle: Heddle) =>
+          (await import('./import-model.ts')).importedFirst(this, heddle, body);
+        if (owner !== undefined) return await this.againstOwner(owner, own);
+        return await this.inProcess(needs, own);
       } catch (thrown) {
         // Its owner went away, or another process was first to take its place.
         const gone = owner === undefined ? 'aborted' : 'unavailable';

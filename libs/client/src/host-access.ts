@@ -1,18 +1,16 @@
 import { dataLoss, invalidArgument, notFound } from '@heddle/core';
 import { type HostScope, type ProcessedHost, readHost } from '@heddle/interp/host';
-import type { Client, Hub, Init, ModelStore } from '@heddle/ports';
+import type { Client, Hub, Init } from '@heddle/ports';
 import type { ActivationService, ModelInfo, RunRequest } from '@heddle/ports/proto/activation';
 import type { Prompt, Provenance, TargetToken } from '@heddle/ports/proto/common';
 import type { Tensor } from '@heddle/tensor';
+import { type WeightStore, withHostModel } from './host-model.ts';
 import { collectRun } from './tensors.ts';
 
 /** A prompt as a job's request keeps it. */
 export type PromptJson = { readonly text: string } | { readonly tokens: readonly number[] };
 export type TokenizeJson = { readonly bos: boolean; readonly no_special: boolean };
 export type TargetJson = { readonly text: string } | { readonly id: number };
-
-/** What reads weights from disk. */
-export type WeightStore = Pick<ModelStore, 'load' | 'openWeights'>;
 
 export interface HostAccessDeps {
   readonly activation: Client<ActivationService>;
@@ -61,17 +59,17 @@ export class HostAccess {
       (kept.scope.logits || !scope.logits);
     if (isEnough) return kept.host;
     this.kept = undefined;
-    const folder = await this.deps.hub.open(info.path);
-    const model = await this.deps.store.load(folder);
-    signal.throwIfAborted();
-    const reader = this.deps.store.openWeights(folder, model);
-    try {
-      const host = await readHost(model, scope, (role) => reader.read(role), pulse);
-      this.kept = { digest: info.digest, scope, host };
-      return host;
-    } finally {
-      await reader.close();
-    }
+    const host = await withHostModel(
+      this.deps,
+      info,
+      async ({ model, reader }) => {
+        signal.throwIfAborted();
+        return readHost(model, scope, (role) => reader.read(role), pulse);
+      },
+      signal,
+    );
+    this.kept = { digest: info.digest, scope, host };
+    return host;
   }
 
   async tokenize(

@@ -1,5 +1,6 @@
 import type { Clients, Hub, Metrics } from '@heddle/ports';
-import { HostAccess, type WeightStore } from './host-access.ts';
+import { HostAccess } from './host-access.ts';
+import type { WeightStore } from './host-model.ts';
 
 /** What a service that asks about a host's heads is made from. */
 export interface HostServiceDeps {

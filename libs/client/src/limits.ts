@@ -9,3 +9,12 @@ export const WATCH_RESUMES_MAX = 3;
 
 /** An artifact read whole; larger ones are streamed to a file. */
 export const ARTIFACT_BYTES_MAX = 256 * 2 ** 20;
+
+/** Bytes of one part of an upload: a quarter of what the server takes, so that progress is smooth on a slow line. */
+export const UPLOAD_CHUNK_BYTES = 256 * 2 ** 10;
+
+/** How often in a row an upload is begun again without a byte going through. */
+export const UPLOAD_RESUMES_MAX = 5;
+
+/** The index of a sharded checkpoint. */
+export const INDEX_BYTES_MAX = 64 * 2 ** 20;

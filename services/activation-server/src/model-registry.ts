@@ -79,6 +79,7 @@ export class ModelRegistry {
     if (newest) return newest;
     throw notFound(`${reference} is not imported: \`heddle model add ${reference}\` fetches it`, {
       field: 'model',
+      details: { import: reference }, // what a command of one's own does by itself
     });
   }
 

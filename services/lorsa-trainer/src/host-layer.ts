@@ -1,4 +1,4 @@
-import type { WeightStore } from '@heddle/client';
+import { type WeightStore, withHostModel } from '@heddle/client';
 import { invalidArgument, type Json, notFound } from '@heddle/core';
 import { type HostAttention, type RotaryConfig, rotaryOfHost } from '@heddle/interp/lorsa';
 import { attentionRoles, attentionWeights, type Model, weightOf } from '@heddle/models';
@@ -43,26 +43,27 @@ export async function readHostLayer(
   layer: number,
 ): Promise<HostLayer> {
   const { model: info } = await peers.activation.DescribeModel({ model });
-  const folder = await hub.open(info?.path ?? model);
-  const loaded = await store.load(folder);
-  const { config } = loaded;
-  requireLayer(config, layer);
-  const json = JSON.parse(await folder.readText('config.json', CONFIG_BYTES_MAX)) as Json;
-  const { positions } = config;
-  return {
-    modelDigest: info?.digest ?? loaded.digest,
-    layer,
-    d_model: config.d_model,
-    d_head: config.d_head,
-    n_heads: config.n_heads,
-    n_ctx: config.n_ctx,
-    n_layers: config.n_layers,
-    attnScale: config.attn_scale[layer] ?? Math.sqrt(config.d_head),
-    rotary: positions.kind === 'rotary' ? rotaryOfHost(positions, json) : undefined,
-    qkNormEps: config.qkNorm ? config.norm.epsilon : undefined,
-    attention: await readAttention(store.openWeights(folder, loaded), loaded, layer),
-    ...layerHooks(layer),
-  };
+  if (!info) throw notFound(`no model ${model}`, { field: 'model' });
+  return withHostModel({ hub, store }, info, async ({ model: loaded, reader, folder }) => {
+    const { config } = loaded;
+    requireLayer(config, layer);
+    const json = JSON.parse(await folder.readText('config.json', CONFIG_BYTES_MAX)) as Json;
+    const { positions } = config;
+    return {
+      modelDigest: info.digest,
+      layer,
+      d_model: config.d_model,
+      d_head: config.d_head,
+      n_heads: config.n_heads,
+      n_ctx: config.n_ctx,
+      n_layers: config.n_layers,
+      attnScale: config.attn_scale[layer] ?? Math.sqrt(config.d_head),
+      rotary: positions.kind === 'rotary' ? rotaryOfHost(positions, json) : undefined,
+      qkNormEps: config.qkNorm ? config.norm.epsilon : undefined,
+      attention: await readAttention(reader, loaded, layer),
+      ...layerHooks(layer),
+    };
+  });
 }
 
 /** Where a layer's attention reads and writes. */
@@ -97,20 +98,16 @@ async function readAttention(
   model: Model,
   layer: number,
 ): Promise<HostAttention> {
-  try {
-    const read = new Map<string, Tensor<'f32'>>();
-    for (const role of attentionRoles(model, layer)) {
-      read.set(weightOf(model, role).name, await reader.read(role));
-    }
-    const weights = attentionWeights(model, layer, ({ name }) => {
-      const tensor = read.get(name);
-      if (!tensor) throw new TypeError(`weight ${name} was not read`);
-      return tensor;
-    });
-    if (!model.config.qkNorm) return weights;
-    const gain = (name: 'q_norm' | 'k_norm') => reader.read(`blocks.${layer}.attn.${name}.w`);
-    return { ...weights, q_norm: await gain('q_norm'), k_norm: await gain('k_norm') };
-  } finally {
-    await reader.close();
+  const read = new Map<string, Tensor<'f32'>>();
+  for (const role of attentionRoles(model, layer)) {
+    read.set(weightOf(model, role).name, await reader.read(role));
   }
+  const weights = attentionWeights(model, layer, ({ name }) => {
+    const tensor = read.get(name);
+    if (!tensor) throw new TypeError(`weight ${name} was not read`);
+    return tensor;
+  });
+  if (!model.config.qkNorm) return weights;
+  const gain = (name: 'q_norm' | 'k_norm') => reader.read(`blocks.${layer}.attn.${name}.w`);
+  return { ...weights, q_norm: await gain('q_norm'), k_norm: await gain('k_norm') };
 }

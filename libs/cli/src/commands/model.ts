@@ -1,9 +1,13 @@
-import { resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
+import type { Heddle } from '@heddle/client';
 import { OperationError, present } from '@heddle/core';
 import type { HookPoint, ModelInfo } from '@heddle/ports/proto/activation';
+import type { Job } from '@heddle/ports/proto/common';
 import type { Command } from 'commander';
 import { modelReference } from '../arguments/model.ts';
 import { UsageError } from '../exit-status.ts';
+import { runJob } from '../follow-job.ts';
+import { sendModel } from '../import-model.ts';
 import type { Invocation, SessionNeeds } from '../invocation.ts';
 import { facts, showBytes, table } from '../show.ts';
 
@@ -17,7 +21,15 @@ export function addModel(program: Command, invocation: Invocation): void {
       'check a HuggingFace folder, or fetch hf:OWNER/NAME[@REVISION], and give it a name',
     )
     .option('--name <name>', "what to call it (default: the folder's name)")
-    .action((source: string, options: { name?: string }) => add(invocation, source, options));
+    .option('--detach', 'print the job id and return; the download goes on in the running cluster')
+    .addHelpText(
+      'after',
+      `
+A folder is used where it lies. With --server its files are sent, as far as the cluster lacks them, and every replica
+opens them; broken off and asked again, only the rest is sent. A model of a hub is pinned to the revision's commit,
+checked against the hub's digests, and goes on where it broke off. HF_ENDPOINT and HF_TOKEN are those of the server.`,
+    )
+    .action((source: string, options: AddOptions) => add(invocation, source, options));
   model
     .command('ls')
     .description('registered models')
@@ -36,19 +48,53 @@ export function addModel(program: Command, invocation: Invocation): void {
     .action((name: string) => remove(invocation, name));
 }
 
-async function add(invocation: Invocation, source: string, { name }: { name?: string }) {
-  if (name === '') throw new UsageError('--name is empty: leave it out, or name the model');
-  const isHub = source.startsWith('hf:');
-  const path = isHub ? source : resolve(invocation.io.workingDirectory, source);
+interface AddOptions {
+  readonly name?: string;
+  readonly detach?: boolean;
+}
+
+async function add(invocation: Invocation, source: string, options: AddOptions) {
+  const { name = '', detach } = options;
+  if (options.name === '') throw new UsageError('--name is empty: leave it out, or name the model');
+  if (source.startsWith('hf:')) {
+    return addAsJob(invocation, detach, (heddle) =>
+      heddle.activation.StartImportModel({ source, name }),
+    );
+  }
+  const path = resolve(invocation.io.workingDirectory, source);
+  if (invocation.server !== undefined) {
+    return addAsJob(invocation, detach, async (heddle) => {
+      const content = await sendModel(invocation, heddle, path);
+      const called = name || basename(path).replace(/[^A-Za-z0-9._-]/g, '-');
+      return heddle.activation.StartImportModel({ source: content, name: called });
+    });
+  }
   const { IMPORT_TIMEOUT_MS } = await import('@heddle/client');
   const { model } = await invocation.withHeddle(NEEDS, (heddle) =>
     heddle.activation.ImportModel(
-      { source: path, name: name ?? '' },
+      { source: path, name },
       { signal: invocation.signal, timeoutMs: IMPORT_TIMEOUT_MS },
     ),
   );
   const info = present(model, 'the imported model');
   invocation.print({ model: documentOf(info) }, describe(info));
+}
+
+/** The same source and name are the same job, so that who asks twice, or asks what another asked, waits for one. */
+function addAsJob(
+  invocation: Invocation,
+  detach: boolean | undefined,
+  start: (heddle: Heddle) => Promise<{ readonly job: Job | null }>,
+) {
+  return runJob(invocation, NEEDS.contracts, {
+    ...(detach ? { detach } : {}),
+    start,
+    async finish(heddle, { summary }) {
+      const { model } = await heddle.activation.DescribeModel({ model: String(summary['model']) });
+      const info = present(model, 'the imported model');
+      return { document: { model: documentOf(info) }, text: describe(info) };
+    },
+  });
 }
 
 async function list(invocation: Invocation) {
@@ -60,9 +106,9 @@ async function list(invocation: Invocation) {
     m.n_heads,
     m.d_model,
     showBytes(m.weight_bytes),
-    m.bundled ? '(bundled)' : m.path,
+    m.bundled ? '(bundled)' : m.source || m.path,
   ]);
-  const head = ['name', 'family', 'n_layers', 'n_heads', 'd_model', 'weights', 'path'];
+  const head = ['name', 'family', 'n_layers', 'n_heads', 'd_model', 'weights', 'from'];
   invocation.print({ models: models.map(documentOf) }, table(head, rows));
 }
 
@@ -96,7 +142,10 @@ async function hooks(invocation: Invocation, name: string | undefined) {
 async function remove(invocation: Invocation, name: string) {
   if (name === '') throw new OperationError({ code: 'invalid_argument', message: 'name is empty' });
   await invocation.withHeddle(NEEDS, (heddle) => heddle.activation.RemoveModel({ name }));
-  invocation.print({ removed: name }, `${name} is forgotten; its files are where they were`);
+  invocation.print(
+    { removed: name },
+    `${name} is forgotten; a folder stays as it was, what was imported is freed by heddle gc`,
+  );
 }
 
 /** 0 stands for the prompt's length; for people and JSON it is the axis' name. */
@@ -117,7 +166,9 @@ function describe(m: ModelInfo): string {
   return facts([
     ['name', m.name],
     ['family', m.family],
-    ['path', m.path],
+    ...(m.content === ''
+      ? [['path', m.path] as const]
+      : [['source', m.source] as const, ['content', m.content] as const]),
     ['digest', m.digest],
     ['n_layers', m.n_layers],
     ['n_heads', m.n_heads],

@@ -1,4 +1,4 @@
-import type { WeightStore } from '@heddle/client';
+import { type WeightStore, withHostModel } from '@heddle/client';
 import { notFound, resourceExhausted } from '@heddle/core';
 import { hostFromModel, hostUnembeddingRoles } from '@heddle/interp/host';
 import { encodedTokenTops, TokenTops, tokenTopsFeeds } from '@heddle/interp/lorsa/heads';
@@ -35,10 +35,7 @@ export async function readVocabulary(
       { field: 'model', retryable: false, details: { bytes, limit: UNEMBEDDING_BYTES_MAX } },
     );
   }
-  const folder = await deps.hub.open(info.path);
-  const loaded = await deps.store.load(folder);
-  const reader = deps.store.openWeights(folder, loaded);
-  try {
+  return withHostModel(deps, info, async ({ model: loaded, reader }) => {
     const read = new Map<string, Tensor<'f32'>>();
     for (const role of hostUnembeddingRoles(loaded)) {
       read.set(weightOf(loaded, role).name, await reader.read(role));
@@ -51,9 +48,7 @@ export async function readVocabulary(
       gain: lnFinal.gain,
       centre: host.shape.norm === 'layer',
     };
-  } finally {
-    await reader.close();
-  }
+  });
 }
 
 /** The rows with the largest and smallest products with every write direction (tokens that it raises and lowers), block by block. */

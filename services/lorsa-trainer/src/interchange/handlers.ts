@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JobRuntime } from '@heddle/actor';
+import { withHostModel } from '@heddle/client';
 import { invalidArgument, type Json, notFound } from '@heddle/core';
 import type { CallContext, Handlers, Init } from '@heddle/ports';
 import type { ExportRequest, ExportResponse, LorsaService } from '@heddle/ports/proto/lorsa';
@@ -46,17 +47,13 @@ async function readNormGain(
   layer: number,
 ): Promise<NormGain> {
   const { model: info } = await peers.activation.DescribeModel({ model });
-  const folder = await hub.open(info?.path ?? model);
-  const loaded = await store.load(folder);
-  requireLayer(loaded.config, layer);
-  const reader = store.openWeights(folder, loaded);
-  try {
+  if (!info) throw notFound(`no model ${model}`, { field: 'model' });
+  return withHostModel({ hub, store }, info, async ({ model: loaded, reader }) => {
+    requireLayer(loaded.config, layer);
     const gain = (await reader.read(`blocks.${layer}.ln1.w`)).data;
     if (loaded.config.norm.kind !== 'layer') return { gain, bias: undefined };
     return { gain, bias: (await reader.read(`blocks.${layer}.ln1.b`)).data };
-  } finally {
-    await reader.close();
-  }
+  });
 }
 
 export interface InterchangeHandlerDeps {
