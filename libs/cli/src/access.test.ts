@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { JwtTokens, TOKEN_DEFAULTS } from '@heddle/adapters/tokens';
-import type { Log, Role } from '@heddle/ports';
+import { JwtTokens } from '@heddle/adapters/tokens';
+import { type Log, type Role, TOKEN_DEFAULTS } from '@heddle/ports';
 import { accessOf } from './access.ts';
 import { fakeCluster, fakeIo } from './fake-cluster.ts';
 import { heddleCommand } from './heddle-command.ts';

@@ -1,6 +1,9 @@
 /** What a caller may: look (`read`), start work (`run`), remove and see what is others' (`admin`). Each includes the ones before. */
 export type Role = 'read' | 'run' | 'admin';
 
+/** From the least. */
+export const ROLES: readonly Role[] = ['read', 'run', 'admin'];
+
 /** Who asks. */
 export interface Caller {
   /** Whose jobs and quotas these are: a token's subject. Empty where no tokens are asked for. */

@@ -1,5 +1,5 @@
 export type { BlobDigest, BlobStat, Blobs } from './blobs.ts';
-export type { Caller, Callers, Role } from './callers.ts';
+export { type Caller, type Callers, ROLES, type Role } from './callers.ts';
 export type {
   Engine,
   EngineReport,
@@ -75,5 +75,5 @@ export {
   tensorParts,
   toInline,
 } from './tensor-stream.ts';
-export type { Tokens } from './tokens.ts';
+export { TOKEN_DEFAULTS, type Tokens } from './tokens.ts';
 export type { DeadLetter, Delivery, PullOptions, PushOptions, WorkQueue } from './work-queue.ts';

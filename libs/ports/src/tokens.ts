@@ -1,5 +1,13 @@
 import type { Caller } from './callers.ts';
 
+/** What our own tokens say, and servers expect where they are not told otherwise. */
+export const TOKEN_DEFAULTS = {
+  issuer: 'heddle',
+  audience: 'heddle',
+  tenantClaim: 'sub',
+  roleClaim: 'heddle_role',
+} as const;
+
 /** What tells from a token who shows it. */
 export interface Tokens {
   /**

@@ -2,7 +2,7 @@ import { totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type JobKind, JobRuntime } from '@heddle/actor';
 import { systemClock } from '@heddle/adapters/clock';
-import { grpcMetrics, type RunningServer, serve } from '@heddle/adapters/grpc';
+import { grpcMetrics, type RunningServer, type ServeOptions, serve } from '@heddle/adapters/grpc';
 import { folderHub, loadConfig, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
 import { type LogLevel, pinoLog } from '@heddle/adapters/log';
 import { PromMetrics } from '@heddle/adapters/prom';
@@ -21,6 +21,7 @@ import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
 import { openPeers } from './peers.ts';
 import { openQuotas } from './quotas.ts';
+import { openSecurity, type Security } from './security.ts';
 import type { ServiceDeps } from './service-deps.ts';
 import { createServices } from './service-modules.ts';
 import { standUp } from './standing.ts';
@@ -41,6 +42,7 @@ export interface Opened {
   readonly log: Log;
   readonly metrics: PromMetrics;
   readonly server: RunningServer;
+  readonly security: Security;
   readonly closers: Closers;
 }
 
@@ -57,19 +59,23 @@ export async function bringUp(
     const log = openLog(options, config);
     const metrics = new PromMetrics();
     metrics.register(grpcMetrics());
-    const server = await listen(options, config, { log, metrics });
+    const security = await openSecurity(config, log);
+    closers.add(async () => security.close());
+    const who = { callers: security.callers, security: security.server };
+    const server = await listen(options, config, { log, metrics, ...who });
     closers.add(() => server.close(0));
-    const opened = { options, config, log, metrics, server, closers };
+    const opened = { options, config, log, metrics, server, security, closers };
     const { pages, stop } = options.frontDoor
       ? await openFrontDoor(opened)
       : await openServices(opened, extensions);
-    const address = `${server.host}:${server.port}`;
+    const address = `${security.scheme}${server.host}:${server.port}`;
     server.ready();
     await lock.announce(address);
     const services = options.frontDoor ? ['explorer'] : options.contracts;
     log.info('up', { address, pages: pages?.url, services });
     return {
       address,
+      access: { ...security.channel, key: server.key },
       pages: pages?.url,
       abandoned: parentGone(),
       close: async (graceMs) => {
@@ -95,11 +101,11 @@ export interface Stood {
 }
 
 async function openServices(opened: Opened, extensions: Extensions): Promise<Stood> {
-  const { options, config, closers } = opened;
+  const { options, closers } = opened;
   const { deps, models } = await openDeps(opened, extensions);
   const stands = new AbortController();
   await startServices(opened, deps, stands.signal);
-  const pages = options.standing ? await standUp(config, deps, options.contracts) : undefined;
+  const pages = options.standing ? await standUp(opened, deps, options.contracts) : undefined;
   if (pages !== undefined) closers.add(pages.close);
   // After the pages: /metrics says how far it is.
   await models.prefetch(options.signal ?? new AbortController().signal);
@@ -116,7 +122,7 @@ function openLog({ log }: BringUpOptions, { logLevel }: Config): Log {
 async function listen(
   { port, standing }: BringUpOptions,
   { host, grpcPort }: Config,
-  rest: { readonly log: Log; readonly metrics: PromMetrics },
+  rest: Omit<ServeOptions, 'host' | 'port'>,
 ): Promise<RunningServer> {
   if (port !== undefined || !standing) return serve({ host, port: port ?? 0, ...rest });
   try {
@@ -136,7 +142,7 @@ async function openDeps(
   opened: Opened,
   { wrapStores }: Extensions,
 ): Promise<{ readonly deps: ServiceDeps; readonly models: ModelContent }> {
-  const { options, config, log, metrics, server, closers } = opened;
+  const { options, config, log, metrics, server, security, closers } = opened;
   const { dataDirectory, contracts, signal = new AbortController().signal } = options;
   const clock = systemClock;
   const found = await openStores(config, { dataDirectory, clock, log, signal });
@@ -148,6 +154,8 @@ async function openDeps(
     own: `${server.host}:${server.port}`,
     elsewhere: config.peers,
     answered: contracts,
+    ownChannel: { ...security.channel, key: server.key },
+    channel: security.channel,
   });
   closers.add(async () => peers.close());
   const versions = { heddle: VERSION, node: process.versions.node };
@@ -188,7 +196,7 @@ type JobPorts = Stores &
   Pick<ModelContent, 'roots'>;
 
 function openJobs(
-  { options, config, log }: Opened,
+  { options, config, log, security: { callers } }: Opened,
   ports: JobPorts,
   versions: ServiceDeps['versions'],
 ): JobRuntime {
@@ -203,7 +211,8 @@ function openJobs(
   const budgetMax = { bytes: config.jobBytesMax ?? memoryBytes() };
   const quotas = openQuotas(config.quotasFile, ports);
   const { windowTasks } = config;
-  return new JobRuntime({ ...ports, versions, onStuck, budgetMax, quotas, windowTasks });
+  const limits = { budgetMax, quotas, windowTasks };
+  return new JobRuntime({ ...ports, ...limits, versions, onStuck, callers });
 }
 
 /** Makes the services, answers their contracts, takes up their jobs, and keeps an eye on the stores. */

@@ -1,11 +1,8 @@
 import { MEMBERS } from '@heddle/adapters/grpc';
 import { checkMemberPattern, type TlsPaths, tlsPaths } from '@heddle/adapters/tls';
-import { TOKEN_DEFAULTS } from '@heddle/adapters/tokens';
 import { OperationError } from '@heddle/core';
-import type { Role } from '@heddle/ports';
+import { ROLES, type Role, TOKEN_DEFAULTS } from '@heddle/ports';
 import type { EnvironmentReader } from './environment.ts';
-
-const ROLES: readonly Role[] = ['read', 'run', 'admin'];
 
 export interface TokensConfig {
   /** A file, or an address, with the public keys. */

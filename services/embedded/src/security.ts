@@ -5,10 +5,10 @@ import {
   type ServerSecurity,
 } from '@heddle/adapters/grpc';
 import { isMember, TlsFiles } from '@heddle/adapters/tls';
-import { JwtTokens } from '@heddle/adapters/tokens';
 import { failedPrecondition } from '@heddle/core';
 import type { Callers, Log, Tokens } from '@heddle/ports';
 import type { Config } from './config.ts';
+import type { TokensConfig } from './security-config.ts';
 
 /** Who may call this process, and how it calls others. */
 export interface Security {
@@ -37,7 +37,7 @@ export async function openSecurity(
     );
   }
   warnOfOpenDoors(security, host, log);
-  const tokens = security.tokens && (await JwtTokens.open({ ...security.tokens, log }));
+  const tokens = security.tokens && (await openTokens(security.tokens, log));
   const files = security.tls && (await TlsFiles.open(security.tls, { log }));
   const tls = files && { files, members };
   if (files !== undefined && !isMember(files.current.names, members)) {
@@ -55,6 +55,12 @@ export async function openSecurity(
     scheme: tls === undefined ? '' : 'https://',
     close: () => files?.close(),
   };
+}
+
+/** The library that reads tokens is loaded where there are some. */
+async function openTokens(config: TokensConfig, log: Log): Promise<Tokens> {
+  const { JwtTokens } = await import('@heddle/adapters/tokens');
+  return JwtTokens.open({ ...config, log });
 }
 
 function warnOfOpenDoors({ tls, tokens }: Config['security'], host: string, log: Log): void {

@@ -1,18 +1,18 @@
 import { OperationError } from '@heddle/core';
 import { createService as createExplorer } from '@heddle/explorer';
 import type { ContractName } from '@heddle/ports';
-import type { Config } from './config.ts';
+import type { Opened } from './bring-up.ts';
 import { type RunningHttp, serveHttp } from './http-pages.ts';
 import type { ServiceDeps } from './service-deps.ts';
 
 /** What a cluster that stays has beside gRPC: the explorer's page, and /metrics. */
 export async function standUp(
-  { host, httpPort }: Config,
+  { config: { host, httpPort }, security }: Pick<Opened, 'config' | 'security'>,
   { peers, metrics, log }: Pick<ServiceDeps, 'peers' | 'metrics' | 'log'>,
   contracts: readonly ContractName[],
 ): Promise<RunningHttp> {
   const { pages } = createExplorer({ clients: peers, contracts });
-  const options = { host, metrics, pages, log };
+  const options = { host, metrics, pages, log, security };
   try {
     return await serveHttp({ ...options, port: httpPort });
   } catch (thrown) {

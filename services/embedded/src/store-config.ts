@@ -15,6 +15,7 @@ export interface NatsConfig {
   readonly caFile: string | undefined;
   readonly certFile: string | undefined;
   readonly keyFile: string | undefined;
+  readonly inboxPrefix: string | undefined;
 }
 
 export type BlobsConfig =
@@ -63,6 +64,7 @@ function readNats(read: EnvironmentReader): NatsConfig | undefined {
     caFile: read.text('HEDDLE_NATS_CA'),
     certFile: read.text('HEDDLE_NATS_CERT'),
     keyFile: read.text('HEDDLE_NATS_KEY'),
+    inboxPrefix: read.text('HEDDLE_NATS_INBOX'),
   };
   return servers.length === 0 ? undefined : config;
 }

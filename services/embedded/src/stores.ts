@@ -59,10 +59,12 @@ async function openShared(
   nats: NatsConfig,
   deps: StoreDeps,
 ): Promise<OpenedStores> {
-  const { openNats } = await import('@heddle/adapters/nats');
+  const { natsConnection, openNats } = await import('@heddle/adapters/nats');
   const { clock, log } = deps;
   const { servers, monitors, replicas, syncAlways, prefix } = nats;
-  const options = { servers, monitors, replicas, syncAlways, prefix, clock, log };
+  const connection = natsConnection(nats);
+  const settings = { monitors, replicas, syncAlways, prefix, connection };
+  const options = { servers, ...settings, clock, log };
   const stores = await patiently('NATS', deps, () =>
     openNats({ ...options, journal: { bytesMax: config.journalBytesMax } }),
   );

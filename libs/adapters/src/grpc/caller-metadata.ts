@@ -1,6 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import type { Caller, Role } from '@heddle/ports';
+import { type Caller, ROLES, type Role } from '@heddle/ports';
 import { CLUSTER } from './callers.ts';
 import { TENANT_CHARACTERS_MAX } from './limits.ts';
 
@@ -9,8 +9,6 @@ export const ROLE = 'heddle-role';
 /** The secret of a process, which only calls to itself carry. */
 export const KEY = 'heddle-key';
 export const AUTHORIZATION = 'authorization';
-
-const ROLES: readonly Role[] = ['read', 'run', 'admin'];
 
 /** Whether a role includes what another may. */
 export function includes(has: Role, needs: Role): boolean {

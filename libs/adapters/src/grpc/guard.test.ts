@@ -3,11 +3,17 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Client, Metadata, credentials as noTls } from '@grpc/grpc-js';
 import type { OperationError } from '@heddle/core';
-import type { Caller, ContractHandlers, Role } from '@heddle/ports';
+import {
+  type Caller,
+  type ContractHandlers,
+  ROLES,
+  type Role,
+  TOKEN_DEFAULTS,
+} from '@heddle/ports';
 import { CountingMetrics, type LogLine, recordingLog, temporaryFolder } from '@heddle/testkit';
 import { type Authority, makeAuthority, writeTls } from '@heddle/testkit/certificates';
 import { TlsFiles, tlsPaths } from '../tls/index.ts';
-import { issueToken, JwtTokens, makeTokenKey, ROLES, TOKEN_DEFAULTS } from '../tokens/index.ts';
+import { issueToken, JwtTokens, makeTokenKey } from '../tokens/index.ts';
 import { callContext } from './callers.ts';
 import { type Channel, type ChannelConfig, openChannel } from './channel.ts';
 import { CONTRACTS, methodsOf, SERVICES } from './contracts.ts';

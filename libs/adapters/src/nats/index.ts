@@ -7,6 +7,7 @@ import { NatsQueue, type NatsQueueOptions } from './nats-queue.ts';
 import { reportOf, type StreamReport } from './streams.ts';
 import { readSyncMode, type SyncMode } from './sync-mode.ts';
 
+export { type NatsCredentials, natsConnection } from './nats-credentials.ts';
 export { NATS_VERSION_MIN } from './server-version.ts';
 export type { StreamReport } from './streams.ts';
 export type { SyncMode } from './sync-mode.ts';

@@ -1,5 +1,5 @@
 import { invalidArgument } from '@heddle/core';
-import type { Caller } from '@heddle/ports';
+import { type Caller, TOKEN_DEFAULTS } from '@heddle/ports';
 import {
   calculateJwkThumbprint,
   exportJWK,
@@ -10,14 +10,6 @@ import {
   SignJWT,
 } from 'jose';
 import { TENANT_CHARACTERS_MAX, TOKEN_DAYS_MAX } from './limits.ts';
-
-/** What our own tokens say they are, where no identity provider says otherwise. */
-export const TOKEN_DEFAULTS = {
-  issuer: 'heddle',
-  audience: 'heddle',
-  tenantClaim: 'sub',
-  roleClaim: 'heddle_role',
-} as const;
 
 export interface TokenKey {
   /** Signs: kept by whoever gives out tokens, never on a server. */

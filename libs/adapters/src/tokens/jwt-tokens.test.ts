@@ -5,11 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { OperationError } from '@heddle/core';
-import type { Role } from '@heddle/ports';
+import { ROLES, type Role, TOKEN_DEFAULTS } from '@heddle/ports';
 import { silentLog, temporaryFolder } from '@heddle/testkit';
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
-import { type IssueOptions, issueToken, makeTokenKey, TOKEN_DEFAULTS } from './issue-token.ts';
-import { type JwtOptions, JwtTokens, ROLES } from './jwt-tokens.ts';
+import { type IssueOptions, issueToken, makeTokenKey } from './issue-token.ts';
+import { type JwtOptions, JwtTokens } from './jwt-tokens.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const HOUR = 3_600_000;

@@ -1,13 +1,11 @@
 import { OperationError } from '@heddle/core';
-import type { Caller, Log, Role, Tokens } from '@heddle/ports';
+import { type Caller, type Log, ROLES, type Role, type Tokens } from '@heddle/ports';
 import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { openKeys } from './keys.ts';
 import { CLOCK_SKEW_SECONDS, TENANT_CHARACTERS_MAX, TOKEN_CHARACTERS_MAX } from './limits.ts';
 
 /** Signatures that are accepted: none with a shared secret, which every server could sign with itself. */
 const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'];
-
-export const ROLES: readonly Role[] = ['read', 'run', 'admin'];
 
 export interface JwtOptions {
   /** A file, or an address, with the public keys as a JWKS. */

@@ -1,14 +1,13 @@
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { failedPrecondition, invalidArgument } from '@heddle/core';
-import type { Role } from '@heddle/ports';
+import { ROLES, type Role } from '@heddle/ports';
 import { type Command, Option } from 'commander';
 import { fileError, OutputFile } from '../arguments/files.ts';
 import { parseCount } from '../arguments/lists.ts';
 import type { Invocation } from '../invocation.ts';
 import { facts } from '../show.ts';
 
-const ROLES: readonly Role[] = ['read', 'run', 'admin'];
 const KEY_FILE = 'heddle-token-key.json';
 const JWKS_FILE = 'heddle-jwks.json';
 const DAY_MS = 24 * 3600 * 1000;
