@@ -323,21 +323,69 @@ test('health says which contracts are served, when the process is ready, and tha
     await finish.promise;
     return { models: [] };
   };
-  await withServer({ activation: { ListModels } }, async (channel, server) => {
-    const health = healthOf(server.port);
-    assert.equal(await health('heddle.activation.v1.ActivationService'), 1);
-    assert.equal(await health('heddle.lorsa.v1.LorsaService'), 'NOT_FOUND');
-    assert.equal(await health(''), 2, 'not before all of it stands');
-    server.ready();
-    assert.equal(await health(''), 1);
+  const handlers = { activation: { ListModels } };
+  const server = await serve({ host: '127.0.0.1', port: 0, handlers, log, noticeMs: 500 });
+  const channel = openChannel(`127.0.0.1:${server.port}`);
+  const health = healthOf(server.port);
+  assert.equal(await health('heddle.activation.v1.ActivationService'), 1);
+  assert.equal(await health('heddle.lorsa.v1.LorsaService'), 'NOT_FOUND');
+  assert.equal(await health(''), 2, 'not before all of it stands');
+  server.ready();
+  assert.equal(await health(''), 1);
 
-    const open = channel.clients.activation.ListModels({});
-    await begun.promise;
-    const closed = server.close(5000);
-    assert.equal(await health(''), 2, 'a load balancer is told while calls still finish');
-    assert.equal(await health('heddle.activation.v1.ActivationService'), 2);
-    finish.resolve();
-    assert.deepEqual((await open).models, []);
-    await closed;
-  });
+  const open = channel.clients.activation.ListModels({});
+  await begun.promise;
+  const closed = server.close(5000);
+  assert.equal(await health(''), 2, 'a load balancer is told while calls still come');
+  assert.equal(await health('heddle.activation.v1.ActivationService'), 2);
+  finish.resolve();
+  assert.deepEqual((await open).models, []);
+  await closed;
+  channel.close();
+});
+
+test('of two servers that are drained in turn, clients of both see no failed call', {
+  timeout: 60_000,
+}, async () => {
+  const handlers: ContractHandlers = {
+    jobs: {
+      Get: async ({ id }) => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return { job: { id } };
+      },
+    },
+    // Not idempotent by its contract: sent once more only if it was never begun.
+    qk: { StartFit: async () => ({ job: { id: 'qk' } }) },
+  };
+  const start = (port = 0) => serve({ host: '127.0.0.1', port, handlers, log });
+  const servers = [await start(), await start()];
+  const channel = openChannel(servers.map(({ port }) => `127.0.0.1:${port}`));
+  await channel.ready(5000);
+  let [asked, stop] = [0, false];
+  const ask = async (): Promise<void> => {
+    for (; !stop; asked++) {
+      await channel.clients.jobs.Get({ id: 'x' });
+      await channel.clients.qk.StartFit({});
+    }
+  };
+  const asking = Array.from({ length: 20 }, ask);
+  const all = Promise.all(asking);
+  for (let turn = 0; turn < 6; turn++) {
+    const [first, second] = servers as [RunningServer, RunningServer];
+    const before = asked;
+    while (asked < before + 100) {
+      await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 5))]);
+    }
+    await first.close(5000);
+    servers.splice(0, 2, second, await start(first.port));
+    // The other one is drained only when this one is found again, which takes a client a second at first.
+    const found = asked;
+    while (asked < found + 300) {
+      await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 5))]);
+    }
+  }
+  stop = true;
+  await all;
+  channel.close();
+  for (const server of servers) await server.close(0);
 });

@@ -37,6 +37,9 @@ export const UNARY_TIMEOUT_MS = 60_000;
 /** How long calls may still run after they were told to stop, before their connections are cut. */
 export const ABORT_GRACE_MS = 1000;
 
+/** When all calls are answered, how long the last bytes may take to leave. */
+export const LAST_BYTES_MS = 250;
+
 /** Retries of methods that may be sent twice: about a second in all, the time a restarting server needs. */
 export const RETRY = {
   maxAttempts: 5,

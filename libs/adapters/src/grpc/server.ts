@@ -16,6 +16,7 @@ import {
   FLOW_CONTROL_WINDOW_BYTES,
   KEEPALIVE_TIME_MS,
   KEEPALIVE_TIMEOUT_MS,
+  LAST_BYTES_MS,
   MESSAGE_BYTES_MAX,
   TLS_CONNECTION_AGE_MS,
 } from './limits.ts';
@@ -36,6 +37,8 @@ export interface ServeOptions {
   readonly security?: ServerSecurity | undefined;
   /** Handlers run in the name of who calls. */
   readonly callers?: Callers | undefined;
+  /** Told to stop, it says so to health checks this long before it takes no more calls: what a load balancer needs to hear it. */
+  readonly noticeMs?: number;
   /** What may be open at a time; by default what `limits.ts` says. */
   readonly callLimits?: CallLimits;
 }
@@ -52,8 +55,8 @@ export interface RunningServer {
   /** Whether the whole process is ready (the health of the empty service name); a server that drains stays unready. */
   ready(isReady?: boolean): void;
   /**
-   * Health says NOT_SERVING, streams that only watch end at once, other calls get `graceMs` to finish, then are
-   * aborted with UNAVAILABLE and cut a second later.
+   * Health says NOT_SERVING; then clients are told to make their next calls elsewhere (GOAWAY), streams that only watch end,
+   * and other calls get `graceMs` to finish, then are aborted with UNAVAILABLE and cut a second later.
    */
   close(graceMs: number): Promise<void>;
 }
@@ -113,14 +116,16 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       isClosing = true;
       health.setStatus('', 'NOT_SERVING');
       for (const contract of added) health.setStatus(SERVICES[contract], 'NOT_SERVING');
+      await notice(options.noticeMs ?? 0);
       scopes.refuse();
       scopes.abort(isWatch);
+      const shutDown = beginShutDown(server);
       if (!(await scopes.settled(graceMs))) {
         log.warn('calls did not finish within the grace period', { calls: scopes.size, graceMs });
         scopes.abort();
         await scopes.settled(ABORT_GRACE_MS);
       }
-      await shutDown(server);
+      await shutDown.within(LAST_BYTES_MS);
     },
   };
 }
@@ -150,13 +155,26 @@ function bind(
   return promise;
 }
 
-/** The answers are written; a moment for them to leave, then health watchers and idle connections are cut. */
-function shutDown(server: Server): Promise<void> {
+function notice(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+/**
+ * No new connections, and GOAWAY on those there are: their clients make no new calls here but elsewhere, while those in
+ * flight are answered. `within` waits for the last bytes to leave; then health watchers and idle connections are cut.
+ */
+function beginShutDown(server: Server): { within(timeoutMs: number): Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(() => {
-    server.forceShutdown();
-    resolve();
-  }, 250);
   server.tryShutdown(() => resolve());
-  return promise.finally(() => clearTimeout(timer));
+  return {
+    within(timeoutMs) {
+      const timer = setTimeout(() => {
+        server.forceShutdown();
+        resolve();
+      }, timeoutMs);
+      return promise.finally(() => clearTimeout(timer));
+    },
+  };
 }
