@@ -1,10 +1,11 @@
 import type { Snapshot } from '@heddle/actor';
-import { canonicalJson, dataLoss, failedPrecondition, invalidArgument, Rng } from '@heddle/core';
+import { dataLoss, failedPrecondition, invalidArgument, Rng } from '@heddle/core';
 import {
   decodeTrainingState,
   initialState,
   type MeanNorms,
   scaleFactors,
+  type TrainingManifest,
   type TrainingState,
 } from '@heddle/interp/lorsa';
 import type { CachedActivations } from './activation-source.ts';
@@ -21,7 +22,7 @@ import {
   INITIAL_SAMPLE_TOKENS,
 } from './limits.ts';
 import { forText, settingsFor, type TrainSettings } from './lorsa-settings.ts';
-import { digestOf, programsFor } from './programs.ts';
+import { programsFor } from './programs.ts';
 import type { TrainRequest } from './train-request.ts';
 import { documentHashes, trainedDocuments } from './trained-documents.ts';
 import type { Standing, Training, TrainingBase, TrainManifest } from './training.ts';
@@ -36,15 +37,7 @@ export async function begin(base: TrainingBase): Promise<Started> {
   const shards = await openShards(base, cached);
   const settings = settingsOf(base, shards);
   await requireText(shards);
-  const manifest = {
-    request: digestOf(canonicalJson(request)),
-    engine: engine.version,
-    threads: engine.threads,
-    shards: shards.references(),
-    activations: cached,
-    host: { modelDigest: host.modelDigest, hookIn: host.hookIn, hookOut: host.hookOut },
-    group_bytes: groupBytesFor(shards, deps.groupBytes ?? GROUP_BYTES),
-  };
+  const manifest = manifestOf(base, cached, shards);
   const reader = new BatchReader(shards, shards.train, manifest.group_bytes);
   const rng = new Rng(request.seed);
   const place = { cursor: 0, epochRng: rng.snapshot() };
@@ -85,6 +78,22 @@ export async function begin(base: TrainingBase): Promise<Started> {
   };
 }
 
+function manifestOf(
+  { deps, asked, engine, host }: TrainingBase,
+  activations: CachedActivations,
+  shards: LayerShards,
+): Omit<TrainManifest, 'backend' | 'backend_reason'> {
+  return {
+    request: asked,
+    engine: engine.version,
+    threads: engine.threads,
+    shards: shards.references(),
+    activations,
+    host: { modelDigest: host.modelDigest, hookIn: host.hookIn, hookOut: host.hookOut },
+    group_bytes: groupBytesFor(shards, deps.groupBytes ?? GROUP_BYTES),
+  };
+}
+
 /** What of a checkpoint is not tensors and manifest. */
 interface Noted extends TrainManifest {
   readonly tokens: number;
@@ -98,13 +107,15 @@ export function noted({ manifest }: Training, { tokens, curve }: Standing): Note
 
 /** Goes on from a checkpoint. Errors: `data_loss` when it belongs to another request or its shards are gone. */
 export async function takeUp(base: TrainingBase, saved: Snapshot): Promise<Started> {
-  const { deps, context, request, engine, host } = base;
+  const { deps, context, engine, host } = base;
   const decoded = decodeTrainingState(saved.bytes);
-  const { tokens, curve, ...manifest } = decoded.manifest as Noted;
-  const { state } = decoded;
-  if (manifest.request !== digestOf(canonicalJson(request))) {
+  if (decoded.manifest.request !== base.asked) {
     throw dataLoss('the checkpoint belongs to another request');
   }
+  const { state, noted: kept } = isOfNow(decoded.manifest)
+    ? { state: decoded.state, noted: decoded.manifest }
+    : await carriedOver(base, decoded.state);
+  const { tokens, curve, ...manifest } = kept;
   if (manifest.engine !== engine.version || manifest.threads !== engine.threads) {
     context.log.warn('resumed on another engine: the result may differ in rounding', {
       checkpoint: `${manifest.engine}, ${manifest.threads} threads`,
@@ -127,6 +138,32 @@ export async function takeUp(base: TrainingBase, saved: Snapshot): Promise<Start
     backend,
   };
   return { training, standing: { state, tokens, curve, saved: state.step } };
+}
+
+/** Manifests of the first version knew shards of their own and no job that made them. */
+const isOfNow = (manifest: TrainingManifest): manifest is Noted =>
+  Object.hasOwn(manifest, 'activations');
+
+/**
+ * A checkpoint of the first version: weights, moments, silence and norms are taken as they are; the activations are
+ * captured anew, as shards that today's trainings share, so what follows is read in another order than then.
+ */
+async function carriedOver(
+  base: TrainingBase,
+  state: TrainingState,
+): Promise<{ readonly state: TrainingState; readonly noted: Noted }> {
+  base.context.log.warn('a training of an earlier version goes on with activations captured anew', {
+    step: state.step,
+  });
+  const cached = await waitForActivations(base);
+  const shards = await openShards(base, cached);
+  await requireText(shards);
+  const manifest = manifestOf(base, cached, shards);
+  const backend = { backend: 'graph', backend_reason: '' } as const; // there was no other
+  return {
+    state: { ...state, cursor: 0 },
+    noted: { ...manifest, ...backend, tokens: 0, curve: [] },
+  };
 }
 
 const factorsOf = ({ config, norms }: TrainingState & { readonly norms: MeanNorms }) =>

@@ -1,4 +1,5 @@
 import type { JobKind, Snapshot, Task, TaskContext, TaskOutput } from '@heddle/actor';
+import { canonicalJson } from '@heddle/core';
 import {
   ADAM_DEFAULTS,
   addSums,
@@ -22,7 +23,8 @@ import { finish } from './finish-training.ts';
 import { PLAN_BYTES_MAX } from './limits.ts';
 import { settingsFor } from './lorsa-settings.ts';
 import { requireFiniteSteps, requireFiniteTensors } from './overflow.ts';
-import { trainRequestOf } from './train-request.ts';
+import { digestOf } from './programs.ts';
+import { sameTraining, trainRequestOf } from './train-request.ts';
 import type { Standing, TrainDeps, Training } from './training.ts';
 
 /** The kind `lorsa.train`: one task, resumed from its last checkpoint to the same bits. */
@@ -34,6 +36,7 @@ export function trainKind(deps: TrainDeps): JobKind {
       const request = trainRequestOf(json);
       return estimateFor(deps, request, settingsFor(request, await deps.sizes(request.model)));
     },
+    sameRequest: sameTraining,
     split: () => [{ input: null }],
     run: (task, context) => runTraining(deps, task, context),
   };
@@ -44,7 +47,8 @@ async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): P
   const request = trainRequestOf(task.request);
   const host = await deps.host(request.model, request.layer);
   const engine = await deps.engine.report();
-  const base = { deps, context, job: task.job, request, host, engine };
+  const asked = digestOf(canonicalJson(task.request));
+  const base = { deps, context, job: task.job, request, asked, host, engine };
   const saved = await context.load();
   const { training, standing } = saved ? await takeUp(base, saved) : await begin(base);
   const { settings, backend } = training;

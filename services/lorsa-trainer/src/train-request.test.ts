@@ -6,7 +6,7 @@ import { chooseBackend } from './backends.ts';
 import { estimateSparse, estimateTraining } from './estimate-training.ts';
 import { settingsFor } from './lorsa-settings.ts';
 import { syntheticLayer } from './synthetic-layer.ts';
-import { asJson, checkedTrain, trainRequestOf } from './train-request.ts';
+import { asJson, checkedTrain, sameTraining, trainRequestOf } from './train-request.ts';
 import { startTrain, trainRequest } from './training-fixture.ts';
 
 const EMPTY = startTrain();
@@ -226,19 +226,37 @@ test('an estimate grows with steps and heads, and knows a step of the published 
   assert.ok(sparse.bytes > 1e8);
 });
 
+/** As the first version kept it: its defaults written out, and nothing of what came later. */
+const FIRST = {
+  model: 'm',
+  layer: 1,
+  architecture: { n_ov_heads: 8, n_qk_heads: 0, d_qk_head: 0, top_k: 2, init: 'xavier' },
+  optimiser: {
+    ...{ steps: 3, batch: 2, context: 8, learning_rate: 0.1, warmup_steps: 1, clip_norm: 0 },
+  },
+  data: { prompts: [{ text: 'a b' }], corpus: '' },
+  seed: 7,
+  checkpoint_steps: 2,
+};
+
 test('a request that a journal keeps from the first version means what it meant then', () => {
-  const first = {
-    model: 'm',
-    layer: 1,
-    architecture: { n_ov_heads: 8, n_qk_heads: 0, d_qk_head: 0, top_k: 2, init: 'xavier' },
-    optimiser: {
-      ...{ steps: 3, batch: 2, context: 8, learning_rate: 0.1, warmup_steps: 1, clip_norm: 0 },
-    },
-    data: { prompts: [{ text: 'a b' }], corpus: '' },
-    seed: 7,
-    checkpoint_steps: 2,
-  };
-  const now = trainRequest({ ...first, backend: 'graph' });
-  assert.deepEqual(trainRequestOf(first), now);
+  const now = trainRequest({ ...FIRST, backend: 'graph' });
+  assert.deepEqual(trainRequestOf(FIRST), now);
   assert.deepEqual(trainRequestOf(asJson(now)), now);
+});
+
+test('a client that asks again after an upgrade asks the same training, also where it left defaults open', () => {
+  const asked = (rest: object) => asJson(trainRequest({ ...FIRST, ...rest }));
+  assert.ok(sameTraining(FIRST, asked({ backend: 'graph' })));
+  assert.ok(sameTraining(FIRST, asked({})));
+  const whole = { ...FIRST, architecture: { ...FIRST.architecture, init: 'active_subspace' } };
+  assert.ok(sameTraining(whole, asked({ architecture: { ...FIRST.architecture, init: '' } })));
+  for (const other of [{ seed: 8 }, { backend: 'sparse' }, { preset: 'small' }]) {
+    assert.equal(sameTraining(FIRST, asked(other)), false, JSON.stringify(other));
+  }
+  assert.equal(
+    sameTraining(asked({ backend: 'graph' }), asked({})),
+    false,
+    'of now: as it is said',
+  );
 });

@@ -1,4 +1,4 @@
-import { invalidArgument, type Json } from '@heddle/core';
+import { canonicalJson, invalidArgument, type Json } from '@heddle/core';
 import { K_SHAPES, type KShape } from '@heddle/interp/lorsa';
 import type { Prompt } from '@heddle/ports/proto/common';
 import type {
@@ -212,3 +212,19 @@ export function trainRequestOf(json: Json): TrainRequest {
     data: { ...FIRST_VERSION.data, ...given.data },
   };
 }
+
+/** Whether a request of then asks what one of now asks; the first version wrote its defaults out. */
+export function sameTraining(then: Json, now: Json): boolean {
+  const [kept, asked] = [then, now].map(trainRequestOf) as [TrainRequest, TrainRequest];
+  if (Object.hasOwn(then as object, 'preset')) return equal(kept, asked);
+  const { architecture, backend } = asked;
+  const init = architecture.init === '' ? 'active_subspace' : architecture.init;
+  return equal(kept, {
+    ...asked,
+    architecture: { ...architecture, init },
+    backend: backend === '' ? 'graph' : backend,
+  });
+}
+
+const equal = (a: TrainRequest, b: TrainRequest): boolean =>
+  canonicalJson(asJson(a)) === canonicalJson(asJson(b));

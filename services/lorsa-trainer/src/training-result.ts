@@ -1,5 +1,5 @@
 import { type JobRuntime, type JobView, outcomeWithFiles } from '@heddle/actor';
-import { OperationError, present } from '@heddle/core';
+import { failedPrecondition, OperationError, present } from '@heddle/core';
 import { decodeTrainingState } from '@heddle/interp/lorsa';
 import type { Blobs } from '@heddle/ports';
 import { writeCheckpoint } from './checkpoint-files.ts';
@@ -32,6 +32,12 @@ export function trainingResult({ blobs, jobs }: ResultDeps): (id: string) => Pro
 async function unfinished(blobs: Blobs, view: JobView, bytes: Uint8Array): Promise<Uint8Array> {
   const { state, manifest } = decodeTrainingState(bytes);
   const { host, activations, backend } = manifest as TrainManifest;
+  if (host === undefined) {
+    throw failedPrecondition(
+      `the last checkpoint of ${view.id} is of an earlier version: resume the training, its next one can be read`,
+      { field: 'checkpoint' },
+    );
+  }
   const { model, seed } = trainRequestOf(view.request);
   const { weights } = writeCheckpoint(host, state, {
     ...{ model, model_digest: host.modelDigest, activations: activations.digest },

@@ -34,6 +34,8 @@ export interface TrainingBase {
   readonly context: TaskContext;
   readonly job: string;
   readonly request: TrainRequest;
+  /** Digest of the request as the journal keeps it: that stays the same when later versions read more out of it. */
+  readonly asked: string;
   readonly host: HostLayer;
   readonly engine: EngineReport;
 }

@@ -111,6 +111,11 @@ export interface JobKind<Request extends Json = Json, Input extends Json = Json>
   readonly kind: string;
   readonly limits?: Partial<KindLimits>;
   estimate?(request: Request): Estimate | Promise<Estimate>;
+  /**
+   * Whether a request that the journal keeps, of whichever version, asks what `now` asks: then its key names the same job.
+   * Without it they must be equal.
+   */
+  sameRequest?(then: Request, now: Request): boolean;
   /** At least one task, at most `JOB_LIMITS.tasksMax`. Runs before the job is accepted: quick, no compute. */
   split(request: Request): readonly TaskSpec<Input>[] | Promise<readonly TaskSpec<Input>[]>;
   run(task: Task<Request, Input>, context: TaskContext): Promise<TaskOutput>;

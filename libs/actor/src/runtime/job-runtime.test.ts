@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { OperationError, resourceExhausted } from '@heddle/core';
+import { canonicalJson, type Json, OperationError, resourceExhausted } from '@heddle/core';
 import type { BlobDigest, Blobs, Clock, WorkQueue } from '@heddle/ports';
 import { countingKind, countingResult, JobWorld } from '@heddle/testkit';
 import type { JobKind, TaskContext } from './job-kind.ts';
@@ -59,6 +59,22 @@ test('a job runs to its result, with provenance and progress', async () => {
       ['job accepted', job.id, undefined],
       ['job ended', job.id, 'completed'],
     ],
+  );
+});
+
+test('a kind says when a request of an earlier version asks the same: its key names the same job', async () => {
+  const world = new JobWorld();
+  const before = await world.started([countingKind()]);
+  const first = await before.submit('count.steps', REQUEST, { key: 'mine' });
+
+  const since = { ...REQUEST, added: '' };
+  const sameRequest = (then: Json, now: Json) =>
+    canonicalJson({ added: '', ...(then as object) } as Json) === canonicalJson(now);
+  const runtime = await world.started([{ ...countingKind(), sameRequest }]);
+  assert.equal((await runtime.submit('count.steps', since, { key: 'mine' })).id, first.id);
+  await assert.rejects(
+    runtime.submit('count.steps', { ...since, added: 'x' }, { key: 'mine' }),
+    code('already_exists'),
   );
 });
 

@@ -207,6 +207,7 @@ export class JobRuntime {
     const plain = JSON.parse(canonicalJson(request)) as Json; // what the journal will give back
     const known = await this.actors.look(id);
     const isNew = known.status === 'absent';
+    const isSame = !isNew && registered.kind.sameRequest?.(known.request, plain) === true;
     // Forgotten, and whoever collects it is between its end and its removal, or died there.
     if (isNew && known.sequence > 0) await this.actors.remove(id, known.sequence);
     if (isNew) {
@@ -223,7 +224,7 @@ export class JobRuntime {
         tenant,
         kind,
         key,
-        request: plain,
+        request: isSame ? known.request : plain,
         pinned: options.pinned ?? false,
         attemptsMax: registered.limits.attemptsMax,
         tasks: pieces,
