@@ -6,6 +6,8 @@ export interface RawReply {
   readonly message: string;
   /** Whether the error carries our typed detail. */
   readonly typed: boolean;
+  /** That detail, as it came: a google.rpc.Status. */
+  readonly details: Uint8Array | undefined;
   /** Message bodies, without their five bytes of framing. */
   readonly messages: readonly Uint8Array[];
   /** What became of the call where it has no status: nothing within the limit, a reset, or another HTTP answer. */
@@ -89,10 +91,12 @@ function replyOf(stream: ClientHttp2Stream, limitMs: number): Promise<RawReply> 
     clearTimeout(timer);
     const text = headers['grpc-status'];
     const status = typeof text === 'string' ? Number(text) : undefined;
+    const details = headers['grpc-status-details-bin'];
     resolve({
       status,
       message: decodeURIComponent(String(headers['grpc-message'] ?? '')),
-      typed: headers['grpc-status-details-bin'] !== undefined,
+      typed: details !== undefined,
+      details: details === undefined ? undefined : Buffer.from(String(details), 'base64'),
       messages: framesOf(chunks),
       broken: status === undefined ? (broken ?? `HTTP ${headers[':status']}`) : undefined,
     });
