@@ -10,11 +10,13 @@ import { fold, initialState, jobBehaviour } from '@heddle/actor';
 import { systemClock } from '@heddle/adapters/clock';
 import { openNats } from '@heddle/adapters/nats';
 import { openSqlite } from '@heddle/adapters/sqlite';
+import { connect } from '@heddle/client';
+import { OperationError } from '@heddle/core';
 import { missingServer, SERVERS, silentLog, startNats, temporaryFolder } from '@heddle/testkit';
 import type { JournalLine } from './export-data.ts';
 import { heddleUp, TODAY } from './heddle-up.ts';
 import { type Changed, landed, landedCalls, replay } from './replay.ts';
-import { MIDWAY_STEPS, MIDWAY_STEPS_MIN, TINY_MODEL } from './scenario.ts';
+import { KILLED_ID, MIDWAY_STEPS, MIDWAY_STEPS_MIN, PAUSED_ID, TINY_MODEL } from './scenario.ts';
 
 const GOES_ON =
   'the weights of then are trained on with activations captured anew, in the order of today’s shards';
@@ -107,6 +109,38 @@ test('a data directory of the first landing is taken over: jobs as they were, tr
   await folder.remove();
   assert.deepEqual(found, []);
   assert.ok(steps > 0 && steps <= STEPS_LEFT, `${steps} steps: they began anew`);
+});
+
+test('an event of a later version is a typed error that names it; every other job stands, and the process serves on', async () => {
+  const folder = await workingFolder();
+  const path = restoreSqlite(folder.path);
+  cpSync(landed('blobs'), join(folder.path, 'data/blobs'), { recursive: true });
+  const { journal, close } = openSqlite(path, { clock: systemClock });
+  const stream = `job.${KILLED_ID}`;
+  const last = (await journal.read(stream)).length;
+  const later = { v: 99, type: 'moved', timeMs: 1, to: 'elsewhere' };
+  await journal.append(stream, last, [new TextEncoder().encode(JSON.stringify(later))]);
+  await close();
+
+  const up = await heddleUp(TODAY, folder.path);
+  const { jobs, ...heddle } = connect(up.address);
+  for (const call of [jobs.Get, jobs.Cancel, jobs.Resume, jobs.Result]) {
+    await assert.rejects(call({ id: KILLED_ID }), (thrown) => {
+      assert.ok(thrown instanceof OperationError);
+      assert.equal(thrown.code, 'failed_precondition');
+      assert.equal(thrown.details['version'], 99);
+      assert.match(thrown.message, /version 99, .*run the newer one/);
+      return true;
+    });
+  }
+  const { jobs: listed } = await jobs.List({});
+  const ids = new Set(lines().map((line) => line.stream)); // and that of the models
+  assert.equal(listed.length, ids.size - 2);
+  await jobs.Resume({ id: PAUSED_ID });
+  assert.equal((await heddle.waitForJob(PAUSED_ID)).state, 'JOB_STATE_SUCCEEDED');
+  heddle.close();
+  await up.down();
+  await folder.remove();
 });
 
 const missing = missingServer(SERVERS.natsCurrent);
