@@ -122,8 +122,9 @@ function openLog({ log }: BringUpOptions, { logLevel }: Config): Log {
 async function listen(
   { port, standing }: BringUpOptions,
   { host, grpcPort }: Config,
-  rest: Omit<ServeOptions, 'host' | 'port'>,
+  more: Omit<ServeOptions, 'host' | 'port' | 'starting'>,
 ): Promise<RunningServer> {
+  const rest = { ...more, starting: true };
   if (port !== undefined || !standing) return serve({ host, port: port ?? 0, ...rest });
   try {
     return await serve({ host, port: grpcPort, ...rest });

@@ -39,6 +39,8 @@ export interface ServeOptions {
   readonly callers?: Callers | undefined;
   /** Told to stop, it says so to health checks this long before it takes no more calls: what a load balancer needs to hear it. */
   readonly noticeMs?: number;
+  /** Contracts are added after it listens: until it is ready, one that is not there yet is UNAVAILABLE, not UNIMPLEMENTED. */
+  readonly starting?: boolean;
   /** What may be open at a time; by default what `limits.ts` says. */
   readonly callLimits?: CallLimits;
 }
@@ -80,7 +82,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   });
   health.addToServer(server);
   addReflection(server);
-  answerUnknownMethods(server);
+  let isStarting = options.starting ?? false;
+  answerUnknownMethods(server, () => isStarting);
   const port = await bind(server, options, serverCredentials(security?.tls));
 
   let isClosing = false;
@@ -110,6 +113,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       }
     },
     ready: (isReady = true) => {
+      isStarting &&= !isReady;
       if (!isClosing) health.setStatus('', isReady ? 'SERVING' : 'NOT_SERVING');
     },
     close: async (graceMs) => {
