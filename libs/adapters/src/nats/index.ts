@@ -8,6 +8,13 @@ import { reportOf, type StreamReport } from './streams.ts';
 import { readSyncMode, type SyncMode } from './sync-mode.ts';
 
 export { type NatsCredentials, natsConnection } from './nats-credentials.ts';
+export {
+  accountsConfig,
+  type NatsUser,
+  type Permissions,
+  passwordVariable,
+  permissionsOf,
+} from './permissions.ts';
 export { NATS_VERSION_MIN } from './server-version.ts';
 export type { StreamReport } from './streams.ts';
 export type { SyncMode } from './sync-mode.ts';

@@ -60,8 +60,10 @@ export function natsError(error: unknown, what: string): unknown {
       cause: error,
     });
   }
-  if (error instanceof AuthorizationError || error instanceof PermissionViolationError) {
-    const code = error instanceof AuthorizationError ? 'unauthenticated' : 'permission_denied';
+  // A request that was not permitted is a request that failed, for that reason.
+  const why = error.cause instanceof PermissionViolationError ? error.cause : error;
+  if (why instanceof AuthorizationError || why instanceof PermissionViolationError) {
+    const code = why instanceof AuthorizationError ? 'unauthenticated' : 'permission_denied';
     return new OperationError({ code, message: said, cause: error });
   }
   if (error instanceof JetStreamApiError) {

@@ -37,6 +37,19 @@ test('what a reply subject says of a delivery is read in both of its forms', () 
   assert.deepEqual(long, short);
 });
 
+test('a pull of a fraction of a millisecond more gets what waits at once', skip, async () => {
+  const { queue } = await open('fractions');
+  const startedMs = performance.now();
+  for (let i = 0; i < 8; i++) {
+    await queue.push('tasks.a', `k${i}`, NOTHING);
+    const delivery = await queue.pull('tasks.a', { ...PULL, waitMs: 2_000 + i / 3 });
+    assert.equal(delivery?.key, `k${i}`);
+    await delivery?.ack();
+  }
+  // Refused, each would have waited for a pause of 250 ms at least once.
+  assert.ok(performance.now() - startedMs < 1_500);
+});
+
 test(
   'more than a thousand messages handed back with a delay do not stop the queue',
   skip,

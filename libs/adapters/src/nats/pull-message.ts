@@ -46,7 +46,8 @@ export async function pullMessage(
   const leave = link.onReturn(end);
   signal?.addEventListener('abort', end, { once: true });
   try {
-    const request = JSON.stringify({ batch: 1, expires: nanos(waitMs) });
+    // Whole: parts of a nanosecond, which a fraction of a millisecond leaves, are refused as no number.
+    const request = JSON.stringify({ batch: 1, expires: nanos(Math.ceil(waitMs)) });
     link.nc.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, request, { reply: inbox });
   } catch (error) {
     failure = unavailable(`${stream} could not be pulled from`, error); // closed meanwhile

@@ -26,6 +26,10 @@ interface NatsServerOptions {
   readonly jetstream?: string;
   /** Where its streams lie (a disk of a test's own); default: in its temporary folder. */
   readonly store?: string;
+  /** More of the configuration, outside of that block: accounts, TLS. */
+  readonly config?: string;
+  /** Of its environment, which a configuration may take values from. */
+  readonly env?: Readonly<Record<string, string>>;
   /** More of the command line. */
   readonly args?: readonly string[];
 }
@@ -59,14 +63,14 @@ export async function startNatsCluster(
 
 async function prepare(
   program: ServerProgram,
-  { args = [], jetstream = '', store: given }: NatsServerOptions,
+  { args = [], jetstream = '', config: more = '', env = {}, store: given }: NatsServerOptions,
 ): Promise<NatsServer> {
   const folder = await temporaryFolder();
   const [port, monitorPort] = [await stablePort(), await stablePort()];
   const monitor = `http://127.0.0.1:${monitorPort}`;
   const store = given ?? join(folder.path, 'store');
   const config = join(folder.path, 'nats.conf');
-  await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n`);
+  await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n${more}\n`);
   const where = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
   let running: Launched | undefined;
   let alive = false;
@@ -82,7 +86,7 @@ async function prepare(
     pause: () => running?.kill('SIGSTOP'),
     resume: () => running?.kill('SIGCONT'),
     restart: async () => {
-      const started = launchCommand([serverPath(program), ...where, ...args]);
+      const started = launchCommand([serverPath(program), ...where, ...args], { env });
       running = started;
       alive = true;
       void started.exited.then(() => {
