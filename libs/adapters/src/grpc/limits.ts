@@ -53,9 +53,12 @@ export const RETRY = {
 export const KEEPALIVE_TIME_MS = 30_000;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
 
-/** Tries to reach a server that is away: a restarted one is found again within seconds, not grpc-js' two minutes. */
+/** Tries to reach a server that is away: a restarted one is found again within a second, not grpc-js' two minutes. */
 export const RECONNECT_FIRST_MS = 250;
-export const RECONNECT_MOST_MS = 3_000;
+export const RECONNECT_MOST_MS = 1_000;
+
+/** How long a front door waits for a service that is away before it says so: more than what is between two tries to reach it. */
+export const REACH_MS = 2_000;
 
 /** A name of several servers is looked up again this soon after one of them was lost: replaced ones have new addresses. */
 export const LOOK_UP_AGAIN_MS = 3_000;

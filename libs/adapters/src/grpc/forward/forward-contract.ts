@@ -21,7 +21,7 @@ import { callMetadata } from '../channel-security.ts';
 import { type Method, methodsOf, SERVICES } from '../contracts.ts';
 import { toStatus } from '../status.ts';
 import { forwardedStatus, passedOn } from './forwarded-status.ts';
-import type { Upstream, Upstreams } from './upstream.ts';
+import { reach, type Upstream, type Upstreams } from './upstream.ts';
 
 type Incoming =
   | ServerUnaryCall<Buffer, Buffer>
@@ -99,8 +99,8 @@ class Forwarder {
   }
 
   private unary(choose: (request: Buffer) => Upstream): handleUnaryCall<Buffer, Buffer> {
-    return (call, callback) => {
-      const opened = this.open(call, () => choose(call.request));
+    return async (call, callback) => {
+      const opened = await this.open(call, () => choose(call.request));
       const { upstream, metadata, options, signal, end } = opened;
       let response: Buffer | undefined;
       const done = (status: StatusObject) => {
@@ -127,8 +127,8 @@ class Forwarder {
   private serverStream(
     choose: (request: Buffer) => Upstream,
   ): handleServerStreamingCall<Buffer, Buffer> {
-    return (call) => {
-      const opened = this.open(call, () => choose(call.request));
+    return async (call) => {
+      const opened = await this.open(call, () => choose(call.request));
       if (opened.signal.aborted) return fail(call, told(opened.signal), opened);
       const { upstream, metadata, options } = opened;
       const { path } = this.method;
@@ -142,8 +142,8 @@ class Forwarder {
   }
 
   private bidi(choose: () => Upstream): handleBidiStreamingCall<Buffer, Buffer> {
-    return (call) => {
-      const opened = this.open(call, choose);
+    return async (call) => {
+      const opened = await this.open(call, choose);
       if (opened.signal.aborted) return fail(call, told(opened.signal), opened);
       const { upstream, metadata, options } = opened;
       const sent = upstream.client.makeBidiStreamRequest(
@@ -160,14 +160,17 @@ class Forwarder {
     };
   }
 
-  private open(call: Incoming, choose: () => Upstream): Opened {
+  /** What a call needs to go on, when there is somebody to take it, or nobody came. */
+  private async open(call: Incoming, choose: () => Upstream): Promise<Opened> {
     const { scopes, upstreams } = this;
     const request = 'request' in call ? (call.request as Buffer) : undefined;
     const { context, abort, end } = scopes.begin(this.path, request);
     (call as EventEmitter).on('cancelled', abort);
     const deadline = call.getDeadline();
+    const upstream = choose();
+    await reach(upstream, context.signal);
     return {
-      upstream: choose(),
+      upstream,
       metadata: scopes.within(call.metadata, () => callMetadata(upstreams.config)),
       options: deadline === Number.POSITIVE_INFINITY ? {} : { deadline },
       signal: context.signal,

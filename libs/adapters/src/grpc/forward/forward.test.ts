@@ -245,6 +245,19 @@ test('a service that is down is named, with when to come back; the others answer
   });
 });
 
+test('a service that is being started again is waited for, also with what may not be sent twice', async () => {
+  const circuit = { StartTrace: async () => ({ job: { id: 'circuit-trace-1' } }) };
+  await withDoor({ circuit: [{ circuit }] }, async ({ door, behind }) => {
+    const [first] = behind.circuit ?? [];
+    await door.clients.circuit.StartTrace({});
+    await first?.close(0);
+    const asked = door.clients.circuit.StartTrace({});
+    const again = await serve({ ...options, port: first?.port ?? 0, handlers: { circuit } });
+    assert.equal((await asked).job?.id, 'circuit-trace-1');
+    await again.close(0);
+  });
+});
+
 test('what is asked about a job goes to the service of its kind; what names none, to one that answers', async () => {
   const jobsOf = (service: string): NonNullable<ContractHandlers['jobs']> => ({
     Get: async ({ id }) => ({ job: { id, kind: service } }),

@@ -2,6 +2,7 @@ import { type Client, connectivityState } from '@grpc/grpc-js';
 import { present } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
 import { type ChannelConfig, openClient } from '../channel.ts';
+import { REACH_MS } from '../limits.ts';
 import { contractOfJob } from './job-contract.ts';
 
 /** Where the calls of one contract go. */
@@ -19,6 +20,18 @@ const PREFERENCE = [
   connectivityState.TRANSIENT_FAILURE,
   connectivityState.SHUTDOWN,
 ];
+
+/**
+ * Waits a moment for somebody to answer there; who asks a service that is being started again shall not be told that it is
+ * away. Whether there is somebody, the call itself finds out.
+ */
+export function reach({ client }: Upstream, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (client.getChannel().getConnectivityState(true) === connectivityState.READY) resolve();
+  else client.waitForReady(Date.now() + REACH_MS, () => resolve());
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
+}
 
 /** The services behind a front door. */
 export class Upstreams {
