@@ -43,6 +43,16 @@ const open = (options: Partial<S3BlobsOptions> = {}): Promise<S3Blobs> =>
     ...options,
   });
 
+given('replicas that start together make one bucket', async () => {
+  const bucket = `together-${randomBytes(4).toString('hex')}`;
+
+  const all = await Promise.all(Array.from({ length: 8 }, () => open({ bucket, prefix: 'p/' })));
+
+  const { digest } = await (all[0] as S3Blobs).put(randomBytes(10));
+  assert.equal((await (all[7] as S3Blobs).read(digest)).length, 10);
+  for (const each of all) await each.close();
+});
+
 given(
   'what is longer than one part and one copy comes back whole, and leaves nothing else',
   async () => {

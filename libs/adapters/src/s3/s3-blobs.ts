@@ -4,7 +4,7 @@ import { dataLoss, invalidArgument, notFound, resourceExhausted } from '@heddle/
 import type { BlobDigest, BlobStat, Blobs, Clock } from '@heddle/ports';
 import { S3_LIMITS } from './limits.ts';
 import { S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
-import { guarded } from './s3-error.ts';
+import { guarded, isAbsent, s3Error } from './s3-error.ts';
 
 export interface S3BlobsOptions extends S3BucketOptions {
   readonly clock: Clock;
@@ -63,31 +63,15 @@ export class S3Blobs implements Blobs {
   }
 
   async *get(digest: BlobDigest): AsyncGenerator<Uint8Array> {
-    const key = this.key(digest);
-    const hash = createHash('sha256');
-    try {
-      const { chunkBytes } = S3_LIMITS;
-      for await (const piece of await this.bucket.get(key)) {
-        hash.update(piece);
-        for (let at = 0; at < piece.length; at += chunkBytes) {
-          yield piece.subarray(at, at + chunkBytes);
-        }
-      }
-    } catch (error) {
-      // The stream breaks as a socket does; what the request itself says has its own code.
-      await guarded(`reading ${digest}`, () => Promise.reject(error));
-    }
-    const found = hash.digest('hex');
-    if (digest !== `sha256:${found}`) throw damaged(digest, `its bytes hash to ${found}`);
+    yield* this.checked(digest, (await this.fetch(digest)).body);
   }
 
   async read(digest: BlobDigest): Promise<Uint8Array> {
-    const stat = await this.stat(digest);
-    if (stat === undefined) throw notFound(`no blob ${digest}`);
+    const found = await this.fetch(digest);
     // Its own buffer from offset 0, so that the reader can view it as wider numbers.
-    const bytes = new Uint8Array(stat.bytes);
+    const bytes = new Uint8Array(found.bytes);
     let at = 0;
-    for await (const chunk of this.get(digest)) {
+    for await (const chunk of this.checked(digest, found.body)) {
       if (at + chunk.length > bytes.length) throw damaged(digest, 'it is longer than its size');
       bytes.set(chunk, at);
       at += chunk.length;
@@ -141,11 +125,41 @@ export class S3Blobs implements Blobs {
     this.bucket.close();
   }
 
+  private async fetch(digest: BlobDigest): ReturnType<S3Bucket['get']> {
+    try {
+      return await this.bucket.get(this.key(digest));
+    } catch (error) {
+      if (isAbsent(error)) throw notFound(`no blob ${digest}`);
+      throw s3Error(error, `reading ${digest}`);
+    }
+  }
+
+  private async *checked(
+    digest: BlobDigest,
+    body: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
+    const hash = createHash('sha256');
+    try {
+      const { chunkBytes } = S3_LIMITS;
+      for await (const piece of body) {
+        hash.update(piece);
+        for (let at = 0; at < piece.length; at += chunkBytes) {
+          yield piece.subarray(at, at + chunkBytes);
+        }
+      }
+    } catch (error) {
+      // The stream breaks as a socket does; what the request itself says has its own code.
+      await guarded(`reading ${digest}`, () => Promise.reject(error));
+    }
+    const found = hash.digest('hex');
+    if (digest !== `sha256:${found}`) throw damaged(digest, `its bytes hash to ${found}`);
+  }
+
   private async putSmall(bytes: Uint8Array): Promise<Written> {
     this.checkBudget(bytes.length);
     const hash = createHash('sha256').update(bytes).digest();
     const digest = `sha256:${hash.toString('hex')}` as const;
-    await this.bucket.put(this.key(digest), bytes, hash.toString('base64'));
+    await this.bucket.put(this.key(digest), bytes, hash);
     return { digest, bytes: bytes.length };
   }
 

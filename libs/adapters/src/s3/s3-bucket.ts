@@ -64,7 +64,7 @@ export class S3Bucket {
           await opened.client.send(new HeadBucketCommand({ Bucket }));
         } catch (error) {
           if (!isAbsent(error)) throw error;
-          await opened.client.send(new CreateBucketCommand({ Bucket }));
+          await opened.make();
         }
       });
     } catch (error) {
@@ -75,11 +75,24 @@ export class S3Bucket {
   }
 
   /** A small object in one request; the server checks the SHA-256 before it keeps anything. */
-  async put(key: string, bytes: Uint8Array, sha256Base64: string): Promise<void> {
-    const checked = { ChecksumSHA256: sha256Base64, ContentLength: bytes.length };
-    await this.client.send(
-      new PutObjectCommand({ Bucket: this.bucket, Key: key, Body: bytes, ...checked }),
+  async put(key: string, bytes: Uint8Array, sha256: Buffer): Promise<void> {
+    const checked = { ChecksumSHA256: sha256.toString('base64'), ContentLength: bytes.length };
+    const command = new PutObjectCommand({
+      Bucket: this.bucket,
+      Key: key,
+      Body: bytes,
+      ...checked,
+    });
+    // The signature covers the same digest; without it the SDK hashes the bytes once more.
+    command.middlewareStack.add(
+      (next) => (args) => {
+        const { headers } = args.request as { headers: Record<string, string> };
+        headers['x-amz-content-sha256'] = sha256.toString('hex');
+        return next(args);
+      },
+      { step: 'build' },
     );
+    await this.client.send(command);
   }
 
   /** A stream of any length, each part with its checksum. What breaks off leaves nothing. */
@@ -140,11 +153,13 @@ export class S3Bucket {
     }
   }
 
-  async get(key: string): Promise<AsyncIterable<Uint8Array>> {
-    const { Body } = await this.client.send(
+  async get(
+    key: string,
+  ): Promise<{ readonly bytes: number; readonly body: AsyncIterable<Uint8Array> }> {
+    const { Body, ContentLength } = await this.client.send(
       new GetObjectCommand({ Bucket: this.bucket, Key: key }),
     );
-    return Body as unknown as AsyncIterable<Uint8Array>;
+    return { bytes: ContentLength ?? 0, body: Body as unknown as AsyncIterable<Uint8Array> };
   }
 
   async remove(key: string): Promise<void> {
@@ -182,6 +197,15 @@ export class S3Bucket {
 
   close(): void {
     this.client.destroy();
+  }
+
+  /** Replicas that start together make it together: one of them does, to the others it is there. */
+  private async make(): Promise<void> {
+    try {
+      await this.client.send(new CreateBucketCommand({ Bucket: this.bucket }));
+    } catch (error) {
+      if ((error as Error).name !== 'BucketAlreadyOwnedByYou') throw error;
+    }
   }
 }
 
