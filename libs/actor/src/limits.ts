@@ -49,8 +49,11 @@ export const JOB_LIMITS = {
   collectEveryMs: 3_600_000,
   /** Unreferenced blobs younger than this may be about to be committed. */
   blobGraceMs: 15 * 60_000,
-  /** Progress for people: faster than the eye reads is a waste of the bus. */
+  /** Progress for people: faster than the eye reads is a waste of the bus … */
   progressEveryMs: 250,
+  /** … and of a task that takes its time, a second will do: each one wakes every process of a cluster. */
+  progressQuickMs: 10_000,
+  progressSlowMs: 1_000,
   /** Settled jobs whose journals are kept: some 2 kB each, and every reconciler pass lists their names. */
   retainedJobsMax: 5_000,
   /** Folded states and progress kept in memory (passivation); a state of one task is about 2 kB. */

@@ -34,6 +34,7 @@ export class AttemptContext implements TaskContext {
   readonly log: Log;
   private readonly options: AttemptContextOptions;
   private checkpoint: Checkpoint | undefined;
+  private readonly startedMs: number;
   private publishedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: AttemptContextOptions) {
@@ -42,6 +43,7 @@ export class AttemptContext implements TaskContext {
     this.attempt = options.attempt;
     this.blobs = options.blobs;
     this.clock = options.clock;
+    this.startedMs = options.clock.monotonic();
     this.log = options.log;
     this.checkpoint = options.checkpoint;
   }
@@ -85,7 +87,9 @@ export class AttemptContext implements TaskContext {
   progress(progress: Progress): void {
     const nowMs = this.clock.monotonic();
     const last = progress.done >= progress.total;
-    if (!last && nowMs - this.publishedMs < JOB_LIMITS.progressEveryMs) return;
+    const { progressEveryMs, progressQuickMs, progressSlowMs } = JOB_LIMITS;
+    const everyMs = nowMs - this.startedMs < progressQuickMs ? progressEveryMs : progressSlowMs;
+    if (!last && nowMs - this.publishedMs < everyMs) return;
     this.publishedMs = nowMs;
     const figures = Object.entries(progress.figures ?? {}).filter(([, n]) => Number.isFinite(n));
     this.options.publish({ ...progress, figures: Object.fromEntries(figures) });
