@@ -1,4 +1,4 @@
-import { notFound, OperationError } from '@heddle/core';
+import { OperationError } from '@heddle/core';
 import type { Hub, ModelFolder } from '@heddle/ports';
 import { openModelFolder } from '../fs/model-folder.ts';
 import type { ContentCache } from './content-cache.ts';
@@ -20,11 +20,13 @@ export function contentHub({ folders, cache, shared }: ContentHubOptions): Hub {
       if (!shared) return folders.open(reference, options);
       return folders.open(reference, options).catch((thrown: unknown) => {
         const error = OperationError.from(thrown);
-        if (error.code !== 'not_found' || reference.startsWith('hf:')) throw error;
-        throw notFound(
-          `${error.message}, as this server sees it; \`heddle model add ${reference}\` brings a folder of yours to all of them`,
-          { field: error.field ?? 'model' },
-        );
+        const unseen = error.code === 'not_found' || error.code === 'permission_denied';
+        if (!unseen || reference.startsWith('hf:')) throw error;
+        throw new OperationError({
+          code: error.code,
+          message: `${error.message}, as this server sees it; \`heddle model add ${reference}\` brings a folder of yours to all of them`,
+          field: error.field ?? 'model',
+        });
       });
     },
   };
