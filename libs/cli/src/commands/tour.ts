@@ -1,5 +1,7 @@
+import type { Heddle } from '@heddle/client';
 import type { Command } from 'commander';
 import { modelReference } from '../arguments/model.ts';
+import type { LocalCluster } from '../cluster-host.ts';
 import { InterruptedError } from '../exit-status.ts';
 import type { Invocation } from '../invocation.ts';
 import { showProgress } from '../progress.ts';
@@ -26,13 +28,13 @@ async function guide(invocation: Invocation, options: TourOptions) {
   const { dataDirectory, host } = invocation;
   const elsewhere = invocation.server !== undefined || (await host.findOwner(dataDirectory));
   if (elsewhere) {
-    return invocation.withHeddle({ contracts: SERVICES }, ({ address }) =>
-      tell(invocation, options, address),
+    return invocation.withHeddle({ contracts: SERVICES }, (heddle) =>
+      tell(invocation, options, heddle),
     );
   }
   const cluster = await host.bringUp({ dataDirectory, contracts: SERVICES, standing: true });
   try {
-    await tell(invocation, options, cluster.address);
+    await tellOwn(invocation, options, cluster);
   } catch (thrown) {
     await cluster.close(0);
     throw thrown;
@@ -42,12 +44,22 @@ async function guide(invocation: Invocation, options: TourOptions) {
   await untilStopped(invocation, cluster);
 }
 
-async function tell(invocation: Invocation, { model }: TourOptions, address: string) {
-  const [{ tour }, { connect }] = await Promise.all([
-    import('../tour/index.ts'),
-    import('@heddle/client'),
-  ]);
-  const heddle = connect(address);
+async function tellOwn(
+  invocation: Invocation,
+  options: TourOptions,
+  { address, access }: LocalCluster,
+): Promise<void> {
+  const { connect } = await import('@heddle/client');
+  const heddle = connect(address, access);
+  try {
+    await tell(invocation, options, heddle);
+  } finally {
+    heddle.close();
+  }
+}
+
+async function tell(invocation: Invocation, { model }: TourOptions, heddle: Heddle): Promise<void> {
+  const { tour } = await import('../tour/index.ts');
   const out = await tourOutput(invocation);
   try {
     const report = await tour(heddle, {
@@ -58,8 +70,6 @@ async function tell(invocation: Invocation, { model }: TourOptions, address: str
     if (invocation.json) invocation.print(report, '');
   } catch (thrown) {
     throw invocation.signal.aborted ? new InterruptedError('interrupted') : thrown;
-  } finally {
-    heddle.close();
   }
 }
 
