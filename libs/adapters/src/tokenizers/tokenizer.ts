@@ -105,6 +105,8 @@ class BoundedTokenizer implements Tokenizer {
   private readonly encodeTimeoutMs: number;
   /** A plain token, to put before another: many decoders treat the first token of a text in a way of its own. */
   private readonly anchor: { readonly id: number; readonly text: string } | undefined;
+  /** Texts of tokens that were asked for; at most the vocabulary. Making one is a hundred microseconds, a prompt has thousands. */
+  private readonly texts = new Map<number, string>();
 
   constructor(
     inner: HuggingFaceTokenizer,
@@ -156,6 +158,14 @@ class BoundedTokenizer implements Tokenizer {
   }
 
   token(id: number): string {
+    const known = this.texts.get(id);
+    if (known !== undefined) return known;
+    const text = this.readToken(id);
+    this.texts.set(id, text);
+    return text;
+  }
+
+  private readToken(id: number): string {
     const raw = this.inner.id_to_token(id);
     if (raw === undefined)
       throw invalidArgument(`id ${id} is outside of the vocabulary`, { field: 'tokens' });
