@@ -1,4 +1,4 @@
-import type { OperationError } from '@heddle/core';
+import { OperationError } from '@heddle/core';
 import { type Msg, nanos } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
 import { unavailable } from './nats-error.ts';
@@ -35,6 +35,7 @@ export async function pullMessage(
       const code = message?.headers?.code ?? 0;
       if (error) failure = unavailable(`${stream} could not be pulled from`, error);
       else if (code === 503) failure = unavailable(`nobody answers for ${consumer} of ${stream}`);
+      else if (code === 400) failure = refused(stream, message.headers?.description ?? '');
       else if (code === 0 && !ending.signal.aborted && taken === undefined) taken = message;
       else if (code === 0)
         message.respond('-NAK'); // came after we stopped waiting: the next one's
@@ -63,4 +64,12 @@ export async function pullMessage(
   if (failure !== undefined) throw failure;
   if (pause) await link.clock.sleep(NATS_LIMITS.pullPauseMs, signal);
   return taken;
+}
+
+/** What we asked makes no sense to the server: ours to mend, and not to be taken for an empty queue. */
+function refused(stream: string, why: string): OperationError {
+  return new OperationError({
+    code: 'internal',
+    message: `a pull from ${stream} was refused: ${why}`,
+  });
 }
