@@ -141,9 +141,10 @@ export class ContentCache {
     let fetch = this.fetching.get(hex);
     if (fetch === undefined) {
       fetch = this.fetch(reference, hex, verify).finally(() => this.fetching.delete(hex));
+      fetch.catch(() => undefined); // all who waited may have given up
       this.fetching.set(hex, fetch);
     }
-    return signal === undefined ? fetch : Promise.race([fetch, rejectedOn(signal)]);
+    return signal === undefined ? fetch : unlessAborted(fetch, signal);
   }
 
   /** Size and time of each file are those of the moment in which its bytes were hashed. */
@@ -288,11 +289,15 @@ export class ContentCache {
   }
 }
 
-function rejectedOn(signal: AbortSignal): Promise<never> {
+/** Ends the wait, not the work: others may wait for it, too. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();
   const abort = () => reject(signal.reason);
-  if (signal.aborted) abort();
-  else signal.addEventListener('abort', abort, { once: true });
-  promise.catch(() => undefined);
-  return promise;
+  signal.addEventListener('abort', abort);
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
