@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { systemClock } from '@heddle/adapters/clock';
 import {
   type LogLine,
   missingServer,
@@ -13,6 +12,7 @@ import {
   temporaryFolder,
 } from '@heddle/testkit';
 import { makeAuthority, writeTls } from '@heddle/testkit/certificates';
+import { systemClock } from '../clock/index.ts';
 import { type NatsStores, openNats } from './index.ts';
 import { type NatsCredentials, natsConnection } from './nats-credentials.ts';
 import { accountsConfig, passwordVariable } from './permissions.ts';

@@ -78,7 +78,7 @@ system_account: SYS
 
 /** The environment variable of a NATS server that a user's password is in. */
 export function passwordVariable(user: string): string {
-  return `HEDDLE_NATS_PASSWORD_${user.toUpperCase().replaceAll('-', '_')}`;
+  return `NATS_PASSWORD_${user.toUpperCase().replaceAll('-', '_')}`;
 }
 
 function userConfig(user: NatsUser, prefix: string): string {
