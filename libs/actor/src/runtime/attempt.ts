@@ -1,6 +1,6 @@
-import { type Json, OperationError, present } from '@heddle/core';
+import { canonicalJson, type Json, OperationError, present } from '@heddle/core';
 import type { BlobDigest, Blobs, Callers, Clock, Delivery, Events, Log } from '@heddle/ports';
-import type { KeptOutput } from '../job/events.ts';
+import type { KeptOutput, Provenance } from '../job/events.ts';
 import type { JobMessage } from '../job/messages.ts';
 import { type JobState, ownerOf } from '../job/state.ts';
 import { decodeTask, type TaskMessage } from '../job/task-message.ts';
@@ -54,7 +54,8 @@ export class Attempt {
   }
 
   async handle(): Promise<void> {
-    const { delivery, ports } = this.options;
+    const { delivery, ports, kind } = this.options;
+    if (delivery.attempt > 1) ports.meters.count('jobs_redeliveries_total', kind.kind);
     let message: TaskMessage;
     try {
       message = decodeTask(delivery.bytes);
@@ -204,7 +205,9 @@ export class Attempt {
   ): Promise<void> {
     const { ports, claim } = this.options;
     const { actors, clock, versions } = ports;
-    const provenance = { ...output.provenance, versions: { ...versions, ...own(output) } };
+    const said = { ...output.provenance, versions: { ...versions, ...own(output) } };
+    // As the journal will give it back: a reduction must not see in what order we wrote what another process reads sorted.
+    const provenance = JSON.parse(canonicalJson(said)) as Provenance;
     const message = { type: 'done', task, claim, ...output, provenance } as const;
     let refused: OperationError | undefined;
     try {

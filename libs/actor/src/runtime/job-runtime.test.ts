@@ -330,6 +330,25 @@ test('a job of several tasks is reduced in the order of its split', async () => 
   assert.equal(await world.text(runtime, job.id), 'lift one warp thread');
 });
 
+test('a reduction sees provenance as the journal has it, whoever did the pieces', async () => {
+  const world = new JobWorld();
+  const kind: JobKind<Json, null> = {
+    kind: 'join.words',
+    split: () => [{ input: null }],
+    run: async () => ({ bytes: new Uint8Array(1), provenance: { seed: 3, model: 'a' } }),
+    reduce: async (_task, results) => ({
+      bytes: new TextEncoder().encode(JSON.stringify(results.map((one) => one.provenance))),
+    }),
+  };
+  const runtime = await world.started([kind as unknown as JobKind]);
+
+  const job = await runtime.submit('join.words', {});
+  await world.clock.run(runtime.wait(job.id));
+
+  const text = await world.text(runtime, job.id);
+  assert.equal(text, canonicalJson(JSON.parse(text)));
+});
+
 test('a retryable error is tried again and then succeeds', async () => {
   const world = new JobWorld();
   let tries = 0;
