@@ -13,11 +13,16 @@ export interface Figure {
 export interface Sampled {
   readonly unit: string;
   readonly samples: readonly number[];
-  /** The median is to be at least this. */
+  /** The median is to be at least this … */
   readonly target?: number | null;
+  /** … or at most. */
+  readonly atMost?: boolean;
 }
 
-export function figure(name: string, { unit, samples, target = null }: Sampled): Figure {
+export function figure(
+  name: string,
+  { unit, samples, target = null, atMost = false }: Sampled,
+): Figure {
   const m = median(samples);
   return {
     name,
@@ -26,7 +31,7 @@ export function figure(name: string, { unit, samples, target = null }: Sampled):
     min: Math.min(...samples),
     max: Math.max(...samples),
     target,
-    meets: target === null ? null : m >= target,
+    meets: target === null ? null : atMost ? m <= target : m >= target,
   };
 }
 

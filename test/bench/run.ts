@@ -4,6 +4,7 @@
  */
 
 import { CASES, type CaptureSamples, type Case, measureCapture } from './capture.ts';
+import { clusterFigures } from './cluster.ts';
 import { type Figure, figure, median } from './figure.ts';
 import {
   type BackendName,
@@ -18,6 +19,7 @@ import { measureTransport, SHARE_OF_TCP_MIN } from './transport.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<Figure[]>>> = {
   capture: async () => captureFigures(await measureCapture()),
+  cluster: clusterFigures,
   lorsa: async () => [
     ...lorsaFigures(await measureLorsa(1)),
     ...lorsaTwoThreads(await measureLorsa(2, 5)),
