@@ -131,3 +131,39 @@ test('the consumer that an autoscaler watches stands under its documented name',
   assert.deepEqual([found.num_pending, found.num_ack_pending], [0, 1]);
   assert.ok([undefined, -1, 0].includes(found.config.max_deliver), 'nothing is left undelivered');
 });
+
+test(
+  'workers of two processes that take what others push meanwhile are never left waiting',
+  skip,
+  async () => {
+    const replicas = [await open('stall'), await open('stall')];
+    const stop = new AbortController();
+    const waiting = { ...PULL, waitMs: 15_000, signal: stop.signal };
+    const COUNT = 250;
+    let pushed = 0;
+    let done = 0;
+    let lastMs = performance.now();
+    let worstMs = 0;
+    const push = ({ queue }: NatsStores) => queue.push('tasks.a', `k${pushed++}`, NOTHING);
+    for (const replica of replicas) for (let i = 0; i < 10; i++) await push(replica);
+    const work = async (replica: NatsStores): Promise<void> => {
+      while (!stop.signal.aborted) {
+        const delivery = await replica.queue.pull('tasks.a', waiting);
+        if (delivery === undefined) continue;
+        await systemClock.sleep(5);
+        await delivery.ack();
+        worstMs = Math.max(worstMs, performance.now() - lastMs);
+        lastMs = performance.now();
+        done += 1;
+        if (pushed < COUNT) await push(replica);
+        if (done === COUNT) stop.abort('done');
+      }
+    };
+    await Promise.all([...replicas, ...replicas].map(work));
+    // A pull that the server forgot would be waited for until it expires.
+    assert.ok(
+      worstMs < 1_500,
+      `${worstMs.toFixed(0)} ms without a message on a queue full of them`,
+    );
+  },
+);
