@@ -1,4 +1,5 @@
 import type { CommandIo } from './cluster-host.ts';
+import { showBytes } from './show.ts';
 
 export interface ProgressShown {
   update(done: number, total: number, unit: string, message: string): void;
@@ -9,7 +10,7 @@ export interface ProgressShown {
 export async function showProgress(io: CommandIo, quiet: boolean): Promise<ProgressShown> {
   if (!io.terminal || quiet) return { update: () => {}, stop: () => {} };
   const { SingleBar, Presets } = await import('cli-progress');
-  const format = '{bar} {value}/{total} {unit} · {rate}/s · {left} {message}';
+  const format = '{bar} {done} · {rate}/s · {left} {message}';
   const bar = new SingleBar(
     { format, stream: process.stderr, hideCursor: true, clearOnComplete: true },
     Presets.shades_classic,
@@ -24,10 +25,11 @@ export async function showProgress(io: CommandIo, quiet: boolean): Promise<Progr
       }
       const seconds = (performance.now() - counted.started) / 1000;
       const rate = seconds > 0 ? (done - counted.from) / seconds : 0;
+      const isBytes = unit === 'bytes';
       const payload = {
-        unit,
+        done: isBytes ? `${showBytes(done)} of ${showBytes(total)}` : `${done}/${total} ${unit}`,
         message,
-        rate: rate.toPrecision(3),
+        rate: isBytes ? showBytes(Math.round(rate)) : rate.toPrecision(3),
         left: timeLeft(total - done, rate),
       };
       if (!shown) bar.start(total, done, payload);

@@ -71,6 +71,8 @@ function anIntervention(rng: Rng): Record<string, unknown> {
 
 const prompt = { id: '', tokens: { ids: [1, 5, 9, 5] } };
 const contrast = { feature: 'x', prompt, query: 3, positive: [1], negative: [0, 2] };
+/** No blob has this digest. */
+const NO_BLOB = `sha256:${'0'.repeat(64)}`;
 /** No job has this id. */
 const job = { id: '01J0000000000000000000000Z' };
 
@@ -92,6 +94,14 @@ const aTraining = (rng: Rng): Record<string, unknown> => ({
 
 const OTHERS: Readonly<Record<string, (rng: Rng) => Record<string, unknown>>> = {
   'activation/ImportModel': (rng) => ({ source: rng.pick(MODELS), name: 'other' }),
+  'activation/StartImportModel': (rng) => ({
+    source: rng.pick([`content:${NO_BLOB}`, '/nowhere/model']),
+    name: 'other',
+    client_key: '',
+  }),
+  'activation/UploadModel': () => ({
+    manifest: { files: [{ name: 'config.json', bytes: 5, digest: NO_BLOB }] },
+  }),
   'activation/ListModels': () => ({}),
   'activation/DescribeModel': (rng) => ({ model: rng.pick(MODELS) }),
   'activation/RemoveModel': () => ({ name: 'other' }),

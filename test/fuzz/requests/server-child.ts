@@ -9,7 +9,10 @@ const [root = ''] = process.argv.slice(2);
 const ENGINE_CACHE_BYTES = 64 * 1024 * 1024;
 
 const config = {
-  ...readConfig({ HEDDLE_MODEL_ROOTS: join(root, 'models') }),
+  ...readConfig({
+    HEDDLE_MODEL_ROOTS: join(root, 'models'),
+    HF_ENDPOINT: 'http://127.0.0.1:9', // nobody: a mutant that names a hub must not find one
+  }),
   engineCacheBytes: ENGINE_CACHE_BYTES,
 };
 const cluster = await bringUp(
