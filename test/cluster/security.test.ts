@@ -335,6 +335,7 @@ test('the page wants a token and shows what is its owner’s; metrics are for wh
   assert.equal((await page('/')).status, 401);
   assert.equal((await page('/api/state', 'Bearer nonsense')).status, 401);
   assert.equal((await page('/healthz')).status, 200);
+  assert.equal((await page('/readyz')).status, 200);
   const basic = async (tenant: string) =>
     `Basic ${Buffer.from(`me:${await tokenOf(tenant, 'read')}`).toString('base64')}`;
   assert.equal((await page('/', await basic('ada'))).status, 200);

@@ -19,6 +19,8 @@ export interface HttpOptions {
   /** Answers what is not /metrics; false: not found. */
   readonly pages: Pages;
   readonly log: Log;
+  /** What health says over gRPC, for probes that speak no TLS there. */
+  readonly isReady: () => boolean;
   /** With TLS it speaks that; with tokens, pages want one. */
   readonly security?: PageSecurity | undefined;
 }
@@ -68,7 +70,7 @@ function createHttp(
 }
 
 async function answer(
-  { metrics, pages, security }: HttpOptions,
+  { metrics, pages, security, isReady }: HttpOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -84,6 +86,11 @@ async function answer(
   }
   if (request.url === '/healthz') {
     response.end('ok\n');
+    return;
+  }
+  if (request.url === '/readyz') {
+    const ready = isReady();
+    response.writeHead(ready ? 200 : 503).end(ready ? 'ready\n' : 'not ready\n');
     return;
   }
   const caller = await callerOf(request, security);

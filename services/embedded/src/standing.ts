@@ -7,12 +7,13 @@ import type { ServiceDeps } from './service-deps.ts';
 
 /** What a cluster that stays has beside gRPC: the explorer's page, and /metrics. */
 export async function standUp(
-  { config: { host, httpPort }, security }: Pick<Opened, 'config' | 'security'>,
+  { config: { host, httpPort }, security, server }: Pick<Opened, 'config' | 'security' | 'server'>,
   { peers, metrics, log }: Pick<ServiceDeps, 'peers' | 'metrics' | 'log'>,
   contracts: readonly ContractName[],
 ): Promise<RunningHttp> {
   const { pages } = createExplorer({ clients: peers, contracts });
-  const options = { host, metrics, pages, log, security };
+  const isReady = () => server.isServing;
+  const options = { host, metrics, pages, log, security, isReady };
   try {
     return await serveHttp({ ...options, port: httpPort });
   } catch (thrown) {

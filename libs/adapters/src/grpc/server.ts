@@ -56,6 +56,8 @@ export interface RunningServer {
   forward(upstreams: Upstreams): void;
   /** Whether the whole process is ready (the health of the empty service name); a server that drains stays unready. */
   ready(isReady?: boolean): void;
+  /** What health says of the whole process. */
+  readonly isServing: boolean;
   /**
    * Health says NOT_SERVING; then clients are told to make their next calls elsewhere (GOAWAY), streams that only watch end,
    * and other calls get `graceMs` to finish, then are aborted with UNAVAILABLE and cut a second later.
@@ -87,6 +89,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const port = await bind(server, options, serverCredentials(security?.tls));
 
   let isClosing = false;
+  let isServing = false;
   const added = new Set<ContractName>();
   const add = (handlers: ContractHandlers) => {
     for (const contract of CONTRACTS) {
@@ -114,10 +117,15 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     },
     ready: (isReady = true) => {
       isStarting &&= !isReady;
-      if (!isClosing) health.setStatus('', isReady ? 'SERVING' : 'NOT_SERVING');
+      isServing = isReady && !isClosing;
+      health.setStatus('', isServing ? 'SERVING' : 'NOT_SERVING');
+    },
+    get isServing() {
+      return isServing;
     },
     close: async (graceMs) => {
       isClosing = true;
+      isServing = false;
       health.setStatus('', 'NOT_SERVING');
       for (const contract of added) health.setStatus(SERVICES[contract], 'NOT_SERVING');
       await notice(options.noticeMs ?? 0);

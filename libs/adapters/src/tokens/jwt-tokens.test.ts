@@ -118,6 +118,7 @@ test('a token without an end, a tenant or a known role is refused', async () => 
   assert.match(endless.message, /no claim exp/);
   await refused(tokens.verify(await sign({ heddle_role: 'run', sub: '' })));
   await refused(tokens.verify(await sign({ heddle_role: 'run', sub: 'x'.repeat(129) })));
+  await refused(tokens.verify(await sign({ heddle_role: 'run', sub: 'half \ud83d' })));
   const role = await refused(tokens.verify(await sign({ heddle_role: 'root' })));
   assert.match(role.message, /heddle_role gives none of the roles.*read, run, admin/);
   await refused(tokens.verify(await sign({})));

@@ -63,7 +63,7 @@ export class JwtTokens implements Tokens {
   private callerOf(payload: JWTPayload): Caller {
     const { tenantClaim, roleClaim, roles } = this.options;
     const tenant = claimOf(payload, tenantClaim);
-    if (typeof tenant !== 'string' || tenant === '' || tenant.length > TENANT_CHARACTERS_MAX) {
+    if (!isTenant(tenant)) {
       throw unauthenticated(
         `the token's claim ${tenantClaim} says for whom it is, with 1 to ${TENANT_CHARACTERS_MAX} characters; it has none such`,
       );
@@ -76,6 +76,12 @@ export class JwtTokens implements Tokens {
       `the token's claim ${roleClaim} gives none of the roles that are known here: ${[...roles.keys()].join(', ')}`,
     );
   }
+}
+
+/** Half a character can be in no record and no metadata. */
+function isTenant(value: unknown): value is string {
+  if (typeof value !== 'string' || !value.isWellFormed()) return false;
+  return value !== '' && value.length <= TENANT_CHARACTERS_MAX;
 }
 
 /** By its own name, or else along the dots. */
