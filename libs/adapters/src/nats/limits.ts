@@ -4,6 +4,12 @@ export const NATS_LIMITS = {
   connectMs: 5_000,
   /** Between two tries to come back; tries go on for ever, callers meanwhile get `unavailable`. */
   reconnectWaitMs: 250,
+  /**
+   * A server that is gone without a word (its machine lost power, a cable) leaves the connection standing: three pings unanswered
+   * end it, and another server is gone to. The client's own two minutes would leave a process deaf for six.
+   */
+  pingMs: 5_000,
+  pingsUnanswered: 2,
   /** One request to the server; a leader election takes up to some seconds, and callers try again. */
   requestMs: 3_000,
   /** A stream whose leader died has none until the others elect one, after 4 to 9 s: what may be repeated is, this long. */

@@ -8,6 +8,9 @@ import { Objm } from '@nats-io/obj';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { systemClock } from '../clock/index.ts';
 import { openNats } from './index.ts';
+import { NatsBlobs } from './nats-blobs.ts';
+import { unavailable } from './nats-error.ts';
+import { NatsLink } from './nats-link.ts';
 
 const code = (expected: string) => (error: unknown) => {
   assert.ok(error instanceof OperationError, String(error));
@@ -133,6 +136,33 @@ test('past the budget nothing is kept', skip, async () => {
   assert.equal((await chunkSubjects()).length, 1);
   await blobs.remove(digest);
   await blobs.put(new Uint8Array(1_500_000).fill(1));
+});
+
+test('a chunk that had to be sent again lies in its place all the same', skip, async () => {
+  const link = await NatsLink.open({
+    servers: [server.url],
+    clock: systemClock,
+    log: silentLog,
+    prefix: 'late',
+  });
+  closing.push(() => link.close());
+  const blobs = await NatsBlobs.open(link);
+  const { js } = link;
+  const publish = js.publish.bind(js);
+  let chunks = 0;
+  js.publish = async (subject, ...rest) => {
+    // As when a leader dies: the third does not arrive, and those sent after it do.
+    if (subject.startsWith('$O.late-blobs.C.') && ++chunks === 3) throw unavailable('no leader');
+    return publish(subject, ...rest);
+  };
+  const bytes = randomBytes(3_000_000);
+  const { digest } = await blobs.put(bytes);
+
+  assert.ok(Buffer.from(await blobs.read(digest)).equals(bytes));
+  assert.ok(chunks > 7, 'one was sent again');
+  const { streams } = await jetstreamManager(nc);
+  const { state } = await streams.info('OBJ_late-blobs', { subjects_filter: '$O.late-blobs.C.>' });
+  assert.equal(Object.keys(state.subjects ?? {}).length, 1, 'the first try is gone');
 });
 
 test('a blob that lost a chunk is data loss', skip, async () => {

@@ -1,4 +1,5 @@
 import type { Events } from '@heddle/ports';
+import type { Msg } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
 import { nameOf, subjectTokens } from './names.ts';
 import { guarded, type NatsLink } from './nats-link.ts';
@@ -6,6 +7,15 @@ import { guarded, type NatsLink } from './nats-link.ts';
 interface Heard {
   readonly subject: string;
   readonly event: unknown;
+}
+
+/** Undefined for what is no JSON: anybody may publish, and what a callback throws ends the client's reading of everything. */
+function parsed(message: Msg): unknown {
+  try {
+    return message.json();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Progress on core subjects: nothing is stored, and what cannot be sent now is dropped. */
@@ -38,7 +48,9 @@ export class NatsEvents implements Events {
         if (error) return;
         const subject = nameOf(message.subject.slice(this.root.length));
         if (!subject.startsWith(prefix)) return;
-        waiting.push({ subject, event: message.json() });
+        const event = parsed(message);
+        if (event === undefined) return;
+        waiting.push({ subject, event });
         if (waiting.length > NATS_LIMITS.eventsWaitingMax) waiting.shift();
         wake();
       },

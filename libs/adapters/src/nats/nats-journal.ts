@@ -82,7 +82,8 @@ export class NatsJournal implements Journal {
       if (last === undefined) return [];
     }
     const begun = known?.last === after;
-    const messages = await readUpTo(this.link, of, begun ? known.seq + 1 : 1, last);
+    // Not from the stream's beginning: a replica that lags may still have messages of a life before a removal.
+    const messages = await readUpTo(this.link, of, begun ? known.seq + 1 : bornAt(last), last);
     const events: JournalEvent[] = [];
     let expected = begun ? after + 1 : 1;
     for (const message of messages) {

@@ -27,6 +27,8 @@ export interface NatsLinkOptions {
   readonly replicas?: number;
   /** Shown in the server's list of connections. */
   readonly name?: string;
+  /** Between two looks whether the server still answers; a test says less. */
+  readonly pingMs?: number;
   /** Credentials and TLS, as the NATS client takes them. */
   readonly connection?: Pick<
     NodeConnectionOptions,
@@ -76,6 +78,9 @@ export class NatsLink {
         timeout: NATS_LIMITS.connectMs,
         reconnectTimeWait: NATS_LIMITS.reconnectWaitMs,
         maxReconnectAttempts: -1, // for ever: a process that gave up would have to be restarted by hand
+        ignoreAuthErrorAbort: true, // so too while credentials are renewed: the client would close for good at a second refusal
+        pingInterval: options.pingMs ?? NATS_LIMITS.pingMs,
+        maxPingOut: NATS_LIMITS.pingsUnanswered,
       }),
     ).catch((error: unknown) => {
       const known = error as Error;
