@@ -7,6 +7,8 @@ import { TextTurns } from './text-turns.ts';
 class ReadingClock {
   ms = 0;
   loops = 0;
+  /** What each turn of the loop takes for others. */
+  otherMs = 0;
 
   monotonic(): number {
     return this.ms;
@@ -14,6 +16,7 @@ class ReadingClock {
 
   async sleep(): Promise<void> {
     this.loops += 1;
+    this.ms += this.otherMs;
   }
 }
 
@@ -37,7 +40,8 @@ test('texts are read in the order of their arrival, with the event loop let go a
     read,
     Array.from({ length: 12 }, (_, i) => i),
   );
-  assert.equal(clock.loops, 4, 'three texts of 4 ms make a slice of 10');
+  // Two turns for the first slice, which found new arrivals; then one each.
+  assert.equal(clock.loops, 5, 'three texts of 4 ms make a slice of 10');
 });
 
 test('who would wait longer than the bound is told, and when to come again', async () => {
@@ -60,6 +64,26 @@ test('who would wait longer than the bound is told, and when to come again', asy
     assert.ok(retryAfterMs >= 1000, `${retryAfterMs}`);
   }
   assert.equal(await turns.take(100_000, never, () => 'read'), 'read');
+});
+
+test('a loop that is busy with others is waited for too: fewer texts are let in', async () => {
+  const admitted = async (otherMs: number): Promise<number> => {
+    const clock = new ReadingClock();
+    clock.otherMs = otherMs;
+    const turns = new TextTurns(clock, { waitMsMax: 1000, sliceMs: 10 });
+    const read = (): void => {
+      clock.ms += 100;
+    };
+    for (let i = 0; i < 100; i++) await turns.take(100_000, never, read);
+    const taken = await Promise.allSettled(
+      Array.from({ length: 40 }, () => turns.take(100_000, never, read)),
+    );
+    return taken.filter(({ status }) => status === 'fulfilled').length;
+  };
+
+  const [alone, beside] = [await admitted(0), await admitted(100)];
+  assert.ok(alone >= 10 && alone <= 11, `${alone}`);
+  assert.ok(beside >= 4 && beside <= 6, `${beside}`);
 });
 
 test('a text whose caller went away is not read, and an error is its own caller’s alone', async () => {

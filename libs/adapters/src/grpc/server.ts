@@ -20,6 +20,7 @@ import {
   MESSAGE_BYTES_MAX,
   TLS_CONNECTION_AGE_MS,
 } from './limits.ts';
+import { widenReceiving } from './receive-window.ts';
 import { addReflection } from './reflection.ts';
 import { serverCredentials } from './tls-credentials.ts';
 import { answerUnknownMethods } from './unknown-methods.ts';
@@ -87,6 +88,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   let isStarting = options.starting ?? false;
   answerUnknownMethods(server, () => isStarting);
   const port = await bind(server, options, serverCredentials(security?.tls));
+  widenReceiving(server);
 
   let isClosing = false;
   let isServing = false;
