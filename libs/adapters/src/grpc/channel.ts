@@ -123,8 +123,12 @@ function whyNot(client: Client): Promise<string> {
   const none = () => Buffer.alloc(0);
   const path = '/grpc.health.v1.Health/Check';
   client.makeUnaryRequest(path, none, none, {}, { deadline: Date.now() + WHY_MS }, (error) => {
-    const reason = /Last error: (.*)$/s.exec(error?.details ?? '')?.[1];
-    resolve(reason === undefined ? '' : ` (${reason.replace(/^Error: /, '')})`);
+    const reason = /Last error: (?:Error: )?(.*?)\.?( Resolution note:.*)?$/s.exec(
+      error?.details ?? '',
+    )?.[1];
+    const isAuthority = reason !== undefined && /certificate/.test(reason);
+    const hint = isAuthority ? ': is the authority that --tls-ca names its own?' : '';
+    resolve(reason === undefined ? '' : ` (${reason}${hint})`);
   });
   return promise;
 }
