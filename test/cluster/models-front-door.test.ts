@@ -44,7 +44,7 @@ async function heddle(...argv: string[]) {
   const env = { HEDDLE_SERVER: cluster.address, HEDDLE_DATA: join(folder.path, 'nothing') };
   const command = launch(MAIN, [...argv, '--json'], { env, cwd: folder.path });
   const { code } = await command.exited;
-  const document = JSON.parse(command.lines.join('\n')) as Record<string, never>;
+  const document = JSON.parse(command.lines.join('\n')) as Record<string, unknown>;
   return { code, document, stderr: command.stderr() };
 }
 

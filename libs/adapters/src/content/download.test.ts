@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
-import { folderHub } from '@heddle/adapters/hub';
+
 import type { Clock, ModelSource } from '@heddle/ports';
 import { digestOf } from '@heddle/testkit/contracts/blobs-contract';
 import { type HubServer, startHub } from '@heddle/testkit/servers/hub-server';
 import { MemoryBlobs } from '@heddle/testkit/simulated/memory-blobs';
 import { temporaryFolder } from '@heddle/testkit/temporary-folder';
 import { hfModels } from '../hf/index.ts';
+import { folderHub } from '../hub/index.ts';
 import { ModelContents, PartialFiles } from './index.ts';
 
 const COMMIT = 'b'.repeat(40);
