@@ -7,6 +7,7 @@ import { OperationError } from '@heddle/core';
 import { digestOf, missingServer, type S3Server, SERVERS, startS3 } from '@heddle/testkit';
 import { systemClock } from '../clock/index.ts';
 import { S3Blobs, type S3BlobsOptions } from './index.ts';
+import type { S3Bucket } from './s3-bucket.ts';
 
 /** S3 takes no smaller parts, but for the last. */
 const PART_BYTES = 5 * 1024 * 1024;
@@ -19,6 +20,15 @@ const code = (expected: string) => (error: unknown) => {
 
 async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 300_000) yield bytes.subarray(at, at + 300_000);
+}
+
+/** A download that breaks off behind so many pieces. */
+async function* brokenOff(body: AsyncIterable<Uint8Array>, most: number) {
+  let came = 0;
+  for await (const piece of body) {
+    if (came++ === most) throw Object.assign(new Error('aborted'), { code: 'ECONNRESET' });
+    yield piece;
+  }
 }
 
 const missing = missingServer(SERVERS.s3);
@@ -131,6 +141,32 @@ given(
     assert.deepEqual(await filesIn(left), []);
     assert.equal((await again.stat(digest))?.bytes, 10, 'blobs are no leftovers');
     await again.close();
+  },
+);
+
+given(
+  'a download that breaks off goes on from there, and ends where nothing comes any more',
+  async () => {
+    const blobs = await open({ prefix: 'broken off/' }); // a blank: in a copy's header too
+    const bytes = randomBytes(PART_BYTES + 1_000_000);
+    const { digest } = await blobs.put(pieces(bytes));
+    const { bucket } = blobs as unknown as { bucket: S3Bucket };
+    const get = bucket.get.bind(bucket);
+    const asked: number[] = [];
+    bucket.get = async (key, from = 0) => {
+      asked.push(from);
+      const found = await get(key, from);
+      return { ...found, body: brokenOff(found.body, asked.length < 4 ? 1 : Infinity) };
+    };
+    assert.ok(Buffer.from(await blobs.read(digest)).equals(bytes));
+    assert.equal(asked.length, 4);
+
+    bucket.get = async (key) => {
+      const found = await get(key);
+      return { ...found, body: brokenOff(found.body, 0) };
+    };
+    await assert.rejects(blobs.read(digest), code('unavailable'));
+    await blobs.close();
   },
 );
 

@@ -1,6 +1,12 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { dataLoss, invalidArgument, notFound, resourceExhausted } from '@heddle/core';
+import {
+  dataLoss,
+  invalidArgument,
+  notFound,
+  OperationError,
+  resourceExhausted,
+} from '@heddle/core';
 import type { BlobDigest, BlobStat, Blobs, Clock } from '@heddle/ports';
 import { S3_LIMITS } from './limits.ts';
 import { S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
@@ -125,9 +131,9 @@ export class S3Blobs implements Blobs {
     this.bucket.close();
   }
 
-  private async fetch(digest: BlobDigest): ReturnType<S3Bucket['get']> {
+  private async fetch(digest: BlobDigest, from = 0): ReturnType<S3Bucket['get']> {
     try {
-      return await this.bucket.get(this.key(digest));
+      return await this.bucket.get(this.key(digest), from);
     } catch (error) {
       if (isAbsent(error)) throw notFound(`no blob ${digest}`);
       throw s3Error(error, `reading ${digest}`);
@@ -138,21 +144,41 @@ export class S3Blobs implements Blobs {
     digest: BlobDigest,
     body: AsyncIterable<Uint8Array>,
   ): AsyncGenerator<Uint8Array> {
+    const { chunkBytes } = S3_LIMITS;
     const hash = createHash('sha256');
-    try {
-      const { chunkBytes } = S3_LIMITS;
-      for await (const piece of body) {
-        hash.update(piece);
-        for (let at = 0; at < piece.length; at += chunkBytes) {
-          yield piece.subarray(at, at + chunkBytes);
-        }
+    for await (const piece of this.resumed(digest, body)) {
+      hash.update(piece);
+      for (let at = 0; at < piece.length; at += chunkBytes) {
+        yield piece.subarray(at, at + chunkBytes);
       }
-    } catch (error) {
-      // The stream breaks as a socket does; what the request itself says has its own code.
-      await guarded(`reading ${digest}`, () => Promise.reject(error));
     }
     const found = hash.digest('hex');
     if (digest !== `sha256:${found}`) throw damaged(digest, `its bytes hash to ${found}`);
+  }
+
+  /**
+   * The SDK tries a request again and never a body: one that breaks off (a connection, a socket that idled because its reader
+   * was slow) is asked for from there on, as long as each try brings something.
+   */
+  private async *resumed(
+    digest: BlobDigest,
+    first: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array> {
+    let body = first;
+    for (let at = 0, before = 0; ; before = at) {
+      try {
+        for await (const piece of body) {
+          at += piece.length;
+          yield piece;
+        }
+        return;
+      } catch (error) {
+        // The stream breaks as a socket does; what the request itself says has its own code.
+        const known = s3Error(error, `reading ${digest}`);
+        if (at === before || OperationError.from(known).code !== 'unavailable') throw known;
+      }
+      ({ body } = await this.fetch(digest, at));
+    }
   }
 
   private async putSmall(bytes: Uint8Array): Promise<Written> {

@@ -110,7 +110,7 @@ export class S3Bucket {
 
   /** On the server; the target is there whole or not at all. */
   async copy(from: string, to: string, bytes: number): Promise<void> {
-    const CopySource = `${this.bucket}/${from}`;
+    const CopySource = encodeURI(`${this.bucket}/${from}`); // a header, where the other keys are paths
     const target = { Bucket: this.bucket, Key: to };
     if (bytes <= this.copyBytes) {
       await this.client.send(new CopyObjectCommand({ ...target, CopySource }));
@@ -155,9 +155,14 @@ export class S3Bucket {
 
   async get(
     key: string,
+    from = 0,
   ): Promise<{ readonly bytes: number; readonly body: AsyncIterable<Uint8Array> }> {
     const { Body, ContentLength } = await this.client.send(
-      new GetObjectCommand({ Bucket: this.bucket, Key: key }),
+      new GetObjectCommand({
+        Bucket: this.bucket,
+        Key: key,
+        ...(from === 0 ? {} : { Range: `bytes=${from}-` }),
+      }),
     );
     return { bytes: ContentLength ?? 0, body: Body as unknown as AsyncIterable<Uint8Array> };
   }
