@@ -28,6 +28,7 @@ export async function pullMessage(
   let taken: Msg | undefined;
   let failure: OperationError | undefined;
   let pause = false;
+  let over = false;
   const end = (): void => ending.abort('ended');
   const subscription = link.nc.subscribe(inbox, {
     callback: (error, message) => {
@@ -39,6 +40,7 @@ export async function pullMessage(
       else if (code === 0)
         message.respond('-NAK'); // came after we stopped waiting: the next one's
       else pause = !NOTHING.includes(code);
+      over = !error; // one message or one status is all that a pull of one gets
       end();
     },
   });
@@ -56,9 +58,9 @@ export async function pullMessage(
   end();
   leave();
   signal?.removeEventListener('abort', end);
-  // The server hears that nobody waits, and what it sent before still reaches the callback. Always this way: after a plain
-  // unsubscription the pulls that follow were seen to get nothing for seconds, on a queue full of messages.
-  void subscription.drain().catch(() => undefined);
+  // Ended by us: the server hears that nobody waits, and what it sent before still reaches the callback.
+  if (over) subscription.unsubscribe();
+  else void subscription.drain().catch(() => undefined);
   if (failure !== undefined) throw failure;
   if (pause) await link.clock.sleep(NATS_LIMITS.pullPauseMs, signal);
   return taken;
