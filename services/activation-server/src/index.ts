@@ -87,7 +87,7 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
   const runs = new RunService({ engine, store, metrics, clock });
   const turns = new TextTurns(clock, { waitMsMax: TEXT_WAITING_MS_MAX, sliceMs: TEXT_SLICE_MS });
   const { blobs, jobs, distribution } = deps;
-  const corpora = new Corpora({ hub, blobs });
+  const corpora = new Corpora({ hub, blobs, shared: distribution?.shared ?? false });
   const sizes = deps.cacheSizes ?? CACHE_SIZES;
   return {
     name: 'activation-server',

@@ -44,21 +44,35 @@ async function up(invocation: Invocation, { services = SERVICES, port }: UpOptio
       { field: 'data', details: { pid: owner.pid, address: owner.address } },
     );
   }
-  const cluster = await invocation.host.bringUp({
-    dataDirectory,
-    contracts: frontDoor ? [] : (services as readonly ContractName[]),
-    frontDoor,
-    standing: true,
-    log: true,
-    signal: invocation.signal,
-    ...(port === undefined ? {} : { port }),
-  });
+  const cluster = await unlessStopped(
+    invocation,
+    invocation.host.bringUp({
+      dataDirectory,
+      contracts: frontDoor ? [] : (services as readonly ContractName[]),
+      frontDoor,
+      standing: true,
+      log: true,
+      signal: invocation.signal,
+      ...(port === undefined ? {} : { port }),
+    }),
+  );
+  if (cluster === undefined) return;
   const document = { address: cluster.address, pages: cluster.pages, pid: process.pid };
   invocation.print(
     { ...document, data: dataDirectory, services },
     whereToLook(invocation, cluster),
   );
   await untilStopped(invocation, cluster);
+}
+
+/** Told to stop while it waited for its stores, a process has done what it was told. */
+async function unlessStopped<T>({ signal }: Invocation, work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (thrown) {
+    if (signal.aborted) return undefined;
+    throw thrown;
+  }
 }
 
 /** Whether it is the front door that is asked for. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { OperationError } from '@heddle/core';
 import {
   type CorpusFile,
   type CorpusPlace,
@@ -25,15 +26,24 @@ export interface IndexedCorpus {
   readonly documents: number;
 }
 
+export interface CorporaDeps {
+  readonly hub: Hub;
+  readonly blobs: Pick<Blobs, 'read'>;
+  /** Other replicas work on the same jobs: who takes a task must see the corpus too. */
+  readonly shared?: boolean;
+}
+
 /** Indexes corpora, each once for as long as its files are the same by size and time. */
 export class Corpora {
   private readonly hub: Hub;
   private readonly blobs: Pick<Blobs, 'read'>;
+  private readonly shared: boolean;
   private readonly kept = new Map<string, Promise<IndexedCorpus>>();
 
-  constructor(deps: { readonly hub: Hub; readonly blobs: Pick<Blobs, 'read'> }) {
+  constructor(deps: CorporaDeps) {
     this.hub = deps.hub;
     this.blobs = deps.blobs;
+    this.shared = deps.shared ?? false;
   }
 
   /** Errors: those of listing and of indexing, with field `corpus`. */
@@ -41,7 +51,7 @@ export class Corpora {
     const prompts = 'prompts' in source;
     const files = prompts
       ? [promptsFile(await this.blobs.read(source.prompts))]
-      : await listCorpus(this.hub, source.path);
+      : await this.list(source.path);
     const sizes = files.map(({ name, bytes, modifiedMs }) => [name, bytes, modifiedMs]);
     const key = JSON.stringify([source, sizes]);
     const known = this.kept.get(key) ?? indexCorpus(files, prompts);
@@ -54,6 +64,27 @@ export class Corpora {
     known.catch(() => this.kept.get(key) === known && this.kept.delete(key));
     return known;
   }
+
+  private async list(path: string): Promise<readonly ListedFile[]> {
+    try {
+      return await listCorpus(this.hub, path);
+    } catch (thrown) {
+      throw this.shared ? unseenHere(path, OperationError.from(thrown)) : thrown;
+    }
+  }
+}
+
+/** A path is a promise that all replicas see the same there. */
+function unseenHere(path: string, error: OperationError): OperationError {
+  const { code } = error;
+  if (code !== 'not_found' && code !== 'permission_denied') return error;
+  const what = code === 'not_found' ? 'no such file or folder' : 'may not be read';
+  return new OperationError({
+    code,
+    message: `${path}: ${what} on this replica of the activation service; each replica must see a corpus under the same path, on a volume that they share`,
+    field: 'corpus',
+    cause: error,
+  });
 }
 
 async function indexCorpus(
