@@ -146,3 +146,49 @@ test('lost races are counted by what was decided', async () => {
   assert.deepEqual([paused.status, paused.pinned], ['paused', true]);
   assert.equal(metrics.value('jobs_appends_fenced_total', { message: 'pause' }), 1);
 });
+
+test('list pages from the newest back and filters', async () => {
+  const world = new JobWorld();
+  const runtime = await world.started([countingKind()]);
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    ids.unshift((await runtime.submit('count.steps', { ...REQUEST, seed: i })).id);
+    await world.clock.advance(1);
+  }
+  await runtime.cancel(ids[1] ?? '');
+
+  const first = await runtime.list({ limit: 2 });
+  assert.deepEqual(
+    first.jobs.map(({ id }) => id),
+    ids.slice(0, 2),
+  );
+  const second = await runtime.list({ limit: 5, before: first.next ?? '' });
+  assert.deepEqual(
+    second.jobs.map(({ id }) => id),
+    ids.slice(2),
+  );
+  const cancelled = await runtime.list({ statuses: ['cancelled'] });
+  assert.deepEqual(
+    cancelled.jobs.map(({ id }) => id),
+    [ids[1]],
+  );
+  assert.deepEqual((await runtime.list({ kind: 'other.kind' })).jobs, []);
+});
+
+test('a damaged journal is reported as such, hides no other job, and stops a collection', async () => {
+  const world = new JobWorld();
+  const runtime = await world.started([countingKind()]);
+  const whole = await runtime.submit('count.steps', REQUEST);
+  const damaged = await runtime.submit('count.steps', { ...REQUEST, seed: 8 });
+  await world.clock.run(runtime.wait(damaged.id));
+  const events = await world.journal.read(`job.${damaged.id}`);
+  const last = events.at(-1)?.sequence ?? 0;
+  await world.journal.append(`job.${damaged.id}`, last, [new TextEncoder().encode('{"v":1}')]);
+
+  await assert.rejects(runtime.get(damaged.id), { code: 'data_loss' });
+  assert.deepEqual(
+    (await runtime.list()).jobs.map(({ id }) => id),
+    [whole.id],
+  );
+  await assert.rejects(runtime.gc(), { code: 'data_loss' });
+});
