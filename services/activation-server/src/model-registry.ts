@@ -106,6 +106,11 @@ export class ModelRegistry {
     checkSource(source, 'source');
     if (source === '')
       throw invalidArgument('source is empty: a folder or hf:OWNER/NAME', { field: 'source' });
+    if (name === '' && source.startsWith('content:')) {
+      throw invalidArgument('name is empty, and what was uploaded has none of its own', {
+        field: 'name',
+      });
+    }
     const wanted = name === '' ? defaultName(source) : name;
     if (!NAME.test(wanted) || wanted === BUNDLED_NAME) {
       throw invalidArgument(

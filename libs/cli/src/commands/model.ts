@@ -106,7 +106,7 @@ async function list(invocation: Invocation) {
     m.n_heads,
     m.d_model,
     showBytes(m.weight_bytes),
-    m.bundled ? '(bundled)' : m.source || m.path,
+    fromOf(m),
   ]);
   const head = ['name', 'family', 'n_layers', 'n_heads', 'd_model', 'weights', 'from'];
   invocation.print({ models: models.map(documentOf) }, table(head, rows));
@@ -157,6 +157,12 @@ const inAnyLayer = (name: string): string => name.replace(/^blocks\.\d+\./, 'blo
 
 const axesOf = (hook: HookPoint) =>
   `[${hook.axes.map((axis, i) => (hook.shape[i] ? `${axis}=${hook.shape[i]}` : axis)).join(', ')}]`;
+
+/** Where a model is from; of what was uploaded, as much of its name as tells it apart. */
+function fromOf({ bundled, source, path }: ModelInfo): string {
+  if (bundled) return '(bundled)';
+  return source.startsWith('content:') ? `uploaded, ${source.slice(0, 27)}…` : source || path;
+}
 
 function documentOf(model: ModelInfo) {
   return { ...model };

@@ -52,6 +52,13 @@ async function tellOwn(
   const { connect } = await import('@heddle/client');
   const heddle = connect(address, access);
   try {
+    const model = modelReference(invocation, options.model);
+    if (model.startsWith('hf:')) {
+      const { importedFirst } = await import('../import-model.ts');
+      await importedFirst(invocation, heddle, ({ activation }) =>
+        activation.DescribeModel({ model }),
+      );
+    }
     await tell(invocation, options, heddle);
   } finally {
     heddle.close();

@@ -9,7 +9,8 @@ export async function importModel(guide: Guide, source: string): Promise<ModelIn
   out.chapter('a', source === '' ? 'The bundled model' : `The model in ${source}`);
   const known = (await heddle.activation.DescribeModel({ model: source }, { signal })).model;
   let model = present(known, 'the description of a model');
-  if (source !== '') {
+  // What is in the blob store has its name already.
+  if (source !== '' && model.content === '') {
     try {
       const imported = await heddle.activation.ImportModel(
         { source: model.path },

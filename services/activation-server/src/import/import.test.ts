@@ -201,6 +201,8 @@ test('what a hub has no model of, or nobody is given, is refused before there is
     field: 'name',
   });
   await assert.rejects(activation.start({ source: '' }), { field: 'source' });
+  const nameless = { source: `content:sha256:${'0'.repeat(64)}` };
+  await assert.rejects(activation.start(nameless), { field: 'name', message: /none of its own/ });
   await assert.rejects(activation.start({ source: 'hf:nonsense' }), { code: 'invalid_argument' });
   assert.equal((await jobs.list()).jobs.length, 0);
 });
