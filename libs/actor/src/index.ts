@@ -22,6 +22,7 @@ export {
 export { transition } from './job/transition.ts';
 export { JOB_LIMITS, KIND_DEFAULTS, TENANT_QUOTAS } from './limits.ts';
 export type { GcOptions, GcReport } from './runtime/collect.ts';
+export type { ListOptions } from './runtime/job-directory.ts';
 export type {
   Estimate,
   JobKind,
@@ -38,7 +39,6 @@ export {
   type JobResult,
   JobRuntime,
   type JobRuntimeOptions,
-  type ListOptions,
   type SubmitOptions,
 } from './runtime/job-runtime.ts';
 export type { JobView, ViewStatus } from './runtime/job-view.ts';

@@ -28,12 +28,12 @@ import { JOB_LIMITS, KIND_DEFAULTS, TENANT_QUOTAS } from '../limits.ts';
 import { admit, type Registered, splitTasks } from './admission.ts';
 import { openCheckpoint } from './checkpoint-frame.ts';
 import { collect, type GcOptions, type GcReport } from './collect.ts';
-import { inParallel } from './in-parallel.ts';
 import { JobActors } from './job-actors.ts';
+import { JobDirectory, type ListOptions } from './job-directory.ts';
 import { jobId } from './job-id.ts';
-import { byNewest, type IndexedJob, JobIndex } from './job-index.ts';
+import { JobIndex } from './job-index.ts';
 import type { Estimate, JobKind, Snapshot } from './job-kind.ts';
-import { type JobView, type ViewStatus, viewOf } from './job-view.ts';
+import { type JobView, viewOf } from './job-view.ts';
 import { JobMeters } from './metrics.ts';
 import { ProgressBook } from './progress-book.ts';
 import { Quotas, type TenantQuotas } from './quotas.ts';
@@ -83,17 +83,6 @@ export interface SubmitOptions {
   readonly pinned?: boolean;
 }
 
-export interface ListOptions {
-  readonly kind?: string;
-  readonly kinds?: readonly string[];
-  /** Only this tenant's; absent or empty: all that the caller may see. */
-  readonly tenant?: string;
-  readonly statuses?: readonly ViewStatus[];
-  readonly limit?: number;
-  /** A job's id: only those created before it. */
-  readonly before?: string;
-}
-
 export interface JobResult {
   readonly digest: BlobDigest;
   readonly bytes: number;
@@ -114,6 +103,7 @@ export class JobRuntime {
   private readonly actors: JobActors;
   private readonly callers: Callers;
   private readonly index: JobIndex;
+  private readonly directory: JobDirectory;
   private readonly quotas: Quotas;
   private readonly meters: JobMeters;
   private readonly progress = new ProgressBook();
@@ -138,6 +128,7 @@ export class JobRuntime {
     this.callers = options.callers ?? UNASKED;
     this.index = new JobIndex({ actors, journal, clock, log });
     const { index, callers } = this;
+    this.directory = new JobDirectory({ actors, index, maySee: (tenant) => this.maySee(tenant) });
     actors.observe((state) => index.observe(state));
     this.quotas = new Quotas({ index, meters, of: options.quotas ?? (() => TENANT_QUOTAS) });
     const kinds = (): readonly string[] => [...this.kinds.keys()];
@@ -248,18 +239,10 @@ export class JobRuntime {
     try {
       return await this.get(beginning);
     } catch (thrown) {
-      const short = beginning.length < JOB_LIMITS.beginningCharsMin;
-      if (short || OperationError.from(thrown).code !== 'not_found') throw thrown;
-      await this.index.refresh();
-      const matching = this.index.newestFirst(
-        (job) => job.id.startsWith(beginning) && this.maySee(job.tenant),
-      );
-      const [only, ...more] = matching;
-      if (only === undefined) throw thrown;
-      if (more.length === 0) return this.get(only.id);
-      throw invalidArgument(`${matching.length} jobs begin with ${beginning}: say more of the id`, {
-        field: 'id',
-      });
+      if (OperationError.from(thrown).code !== 'not_found') throw thrown;
+      const id = await this.directory.only(beginning);
+      if (id === undefined) throw thrown;
+      return this.get(id);
     }
   }
 
@@ -267,37 +250,10 @@ export class JobRuntime {
   async list(
     options: ListOptions = {},
   ): Promise<{ readonly jobs: readonly JobView[]; readonly next?: string }> {
-    const limit = Math.min(options.limit ?? JOB_LIMITS.listMax, JOB_LIMITS.listMax);
-    const { tenant: asked } = options;
-    if (asked && !this.maySee(asked)) {
-      throw denied(`only an admin sees the jobs of ${asked}`);
-    }
-    await this.index.refresh();
-    const { before } = options;
-    const from = before === undefined ? undefined : this.index.get(before);
-    if (before !== undefined && from === undefined) {
-      throw invalidArgument(`no job ${before}: begin from the first page`, { field: 'after' });
-    }
-    const kinds = options.kinds ?? (options.kind === undefined ? [] : [options.kind]);
-    const found = this.index.newestFirst(
-      (job) =>
-        this.maySee(job.tenant) &&
-        (!asked || job.tenant === asked) &&
-        (kinds.length === 0 || kinds.includes(job.kind)) &&
-        (options.statuses === undefined || options.statuses.includes(job.status)) &&
-        (from === undefined || byNewest(from, job) < 0),
-    );
-    const page = found.slice(0, limit);
-    const states = new Map<string, JobState>();
-    await inParallel(JOB_LIMITS.readsAtOnce, page, async (job) => {
-      states.set(job.id, await this.current(job));
-    });
-    const jobs = page.flatMap(({ id }) => {
-      const state = states.get(id);
-      return state === undefined || state.status === 'absent' ? [] : [this.view(state)];
-    });
-    const last = page.at(-1);
-    return found.length > page.length && last !== undefined ? { jobs, next: last.id } : { jobs };
+    const { states, more } = await this.directory.page(options);
+    const jobs = states.map((state) => this.view(state));
+    const last = states.at(-1);
+    return more && last !== undefined ? { jobs, next: last.id } : { jobs };
   }
 
   /** The job now, then at each change; ends after it is settled, or with the signal. */
@@ -381,7 +337,8 @@ export class JobRuntime {
    */
   async gc(options: GcOptions = {}): Promise<GcReport> {
     if (this.callers.current().role !== 'admin') {
-      throw denied('only an admin may free what is everybody’s');
+      const message = 'only an admin may free what is everybody’s';
+      throw new OperationError({ code: 'permission_denied', message });
     }
     const { journal, blobs, clock, log, roots, quotas } = this.options;
     const kept = (await roots?.()) ?? [];
@@ -411,12 +368,6 @@ export class JobRuntime {
     }
   }
 
-  /** The job as the index has it; read again only if it is not in memory as it was then. */
-  private async current({ id, sequence }: IndexedJob): Promise<JobState> {
-    const seen = this.actors.seen(id);
-    return seen?.sequence === sequence ? seen : this.actors.look(id);
-  }
-
   private maySee(tenant: string): boolean {
     const caller = this.callers.current();
     return caller.role === 'admin' || caller.tenant === tenant;
@@ -444,10 +395,6 @@ export class JobRuntime {
   private view(state: JobState): JobView {
     return viewOf(state, isSettled(state.status) ? undefined : this.progress.of(state.id));
   }
-}
-
-function denied(message: string): OperationError {
-  return new OperationError({ code: 'permission_denied', message });
 }
 
 /** Shortens a pause by up to a fifth, other for each process and the same again for one seed. */

@@ -82,7 +82,7 @@ test('a list has the caller’s own; an admin sees all, or one tenant’s', asyn
   assert.deepEqual(await tenants(), ['alice', 'bob', 'alice']);
   assert.deepEqual(await tenants({ tenant: 'bob' }), ['bob']);
   const others = callers.as('alice', () => tenants({ tenant: 'bob' }));
-  await assert.rejects(others, code('permission_denied'));
+  await assert.rejects(others, code('permission_denied', 'tenant'));
   await assert.rejects(
     callers.as('alice', () => runtime.gc()),
     code('permission_denied'),
