@@ -158,13 +158,14 @@ const fit = ({ qk }: Heddle) => qk.StartFit({}, { timeoutMs: 10_000 });
 const remove = ({ activation }: Heddle) =>
   activation.RemoveModel({ name: 'none' }, { timeoutMs: 10_000 });
 
-async function tour(token: string): Promise<void> {
+/** As a person with this token would type it. */
+async function typed(token: string, ...argv: readonly string[]): Promise<void> {
   const env = {
     HEDDLE_SERVER: `https://${cluster.address}`,
     HEDDLE_TOKEN: token,
     HEDDLE_TLS_CA: path('ca.pem'),
   };
-  const child = launch(MAIN, ['tour', '--exit', '--json'], { env, cwd: folder.path });
+  const child = launch(MAIN, [...argv, '--json'], { env, cwd: folder.path });
   const { code: status } = await child.exited;
   assert.equal(status, 0, child.stderr());
 }
@@ -173,13 +174,13 @@ test('the main job works through TLS, a token and the users of NATS, and is its 
   skip,
 }, async () => {
   const token = await tokenOf('ada', 'run');
-  await tour(token);
+  await typed(token, 'tour', '--exit');
   const jobsOf = (tenant: string, role: Role) =>
     asPerson(tenant, role, async ({ jobs }) => (await jobs.List({ limit: 100 })).jobs);
   const own = await jobsOf('ada', 'read');
   assert.ok(own.length >= 4, `${own.length} jobs`);
   const domains = new Set(own.map(({ kind }) => kind.split('.')[0]));
-  for (const domain of ['lorsa', 'qk', 'circuit', 'attribution']) assert.ok(domains.has(domain));
+  for (const { name } of NATS_USERS) assert.ok(domains.has(name), name);
   for (const { tenant } of own) assert.equal(tenant, 'ada');
   assert.deepEqual(await jobsOf('bob', 'run'), []);
   assert.equal((await jobsOf('root', 'admin')).length, own.length);
@@ -366,11 +367,11 @@ test('certificates and their authority are renewed while the cluster works, with
     return true;
   };
   await until('all serve the new certificate', everywhere);
-  await tour(token);
+  // One is started anew: the front door, which was not, must find it by the new authority, and activation let it in.
+  await cluster.process('attribution').restart();
+  await typed(token, 'why', '--text', 'When Mary and John went to the store', '--next-token');
   const withOld = asking('explorer', { tls: { ca: old }, token }, fit);
   assert.equal(await code(withOld), 'unavailable');
-  assert.deepEqual(
-    cluster.processes.map(({ pid }) => pid),
-    before,
-  );
+  const after = cluster.processes.map(({ pid }) => pid);
+  assert.equal(after.filter((pid, i) => pid !== before[i]).length, 1, 'only that one');
 });
