@@ -6,6 +6,7 @@ export {
   type LogEntry,
   type ServiceName,
 } from './cluster/cluster-process.ts';
+export { cpuSeconds, rssBytes } from './cluster/process-usage.ts';
 export { stablePort } from './cluster/stable-port.ts';
 export {
   type Cluster,
@@ -22,6 +23,7 @@ export { freeze, thaw } from './faults/freeze.ts';
 export { missingMount, type SmallDisk, smallDisk } from './faults/small-disk.ts';
 export { openProxy, type TcpProxy } from './faults/tcp-proxy.ts';
 export { JobWorld } from './job-world.ts';
+export { closedLoop, openLoop, quantile, type Sample } from './load/open-loop.ts';
 export { type Launched, type LaunchOptions, launch, launchCommand } from './processes/launch.ts';
 export {
   CountingMetrics,

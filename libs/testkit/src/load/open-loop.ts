@@ -55,7 +55,7 @@ export async function openLoop(
   await Promise.all(open);
 }
 
-/** As many callers as said, each asking again when it has its answer: what a server can do at most. */
+/** As many callers as said, each asking again when it has its answer, or when a refusal said to: what a server can do at most. */
 export async function closedLoop(
   call: (index: number) => Promise<unknown>,
   {
@@ -71,7 +71,10 @@ export async function closedLoop(
   let index = 0;
   const caller = async (): Promise<void> => {
     for (let dueMs = 0; dueMs < seconds * 1000; dueMs = now() - startMs) {
-      onSample(await measured(call, index++, { dueMs, startMs, now }));
+      const sample = await measured(call, index++, { dueMs, startMs, now });
+      onSample(sample);
+      const { retryAfterMs = 0 } = sample;
+      if (retryAfterMs > 0) await new Promise((resolve) => setTimeout(resolve, retryAfterMs));
     }
   };
   await Promise.all(Array.from({ length: callers }, caller));

@@ -39,12 +39,19 @@ async function call(index: number): Promise<void> {
 }
 
 const samples: Sample[] = [];
+const told = new Set<string>();
+/** Of each code the first text: a hundred thousand times the same one says no more. */
+function keep({ message, ...sample }: Sample): void {
+  const isNew = message !== undefined && !told.has(sample.code);
+  told.add(sample.code);
+  samples.push(isNew ? { ...sample, message } : sample);
+}
 const ending = new AbortController();
 process.once('SIGTERM', () => ending.abort());
 const shared = {
   seconds,
   now: () => performance.now(),
-  onSample: (sample: Sample) => void samples.push(sample),
+  onSample: keep,
 };
 process.stdout.write('begun\n');
 await (settings.callers === undefined
