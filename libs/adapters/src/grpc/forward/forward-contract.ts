@@ -21,7 +21,7 @@ import { callMetadata } from '../channel-security.ts';
 import { type Method, methodsOf, SERVICES } from '../contracts.ts';
 import { toStatus } from '../status.ts';
 import { forwardedStatus, passedOn } from './forwarded-status.ts';
-import { reach, type Upstream, type Upstreams } from './upstream.ts';
+import type { Upstream, Upstreams } from './upstream.ts';
 
 type Incoming =
   | ServerUnaryCall<Buffer, Buffer>
@@ -29,6 +29,9 @@ type Incoming =
   | ServerDuplexStream<Buffer, Buffer>;
 type Writable = ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
 type Outgoing = ClientReadableStream<Buffer> | ClientDuplexStream<Buffer, Buffer>;
+
+/** What can be read about a job: all services share the journal and the blobs, also while the one that ran it is away. */
+const KNOWN_TO_ALL = /JobsService\/(?:Get|List|Watch|Result|ReadArtifact)$/;
 
 const same = (bytes: Buffer): Buffer => bytes;
 
@@ -167,13 +170,14 @@ class Forwarder {
     const { context, abort, end } = scopes.begin(this.path, request);
     (call as EventEmitter).on('cancelled', abort);
     const deadline = call.getDeadline();
-    const upstream = choose();
-    await reach(upstream, context.signal);
+    const { signal } = context;
+    const othersKnow = KNOWN_TO_ALL.test(this.path);
+    const upstream = await upstreams.reach(choose(), { othersKnow, signal });
     return {
       upstream,
       metadata: scopes.within(call.metadata, () => callMetadata(upstreams.config)),
       options: deadline === Number.POSITIVE_INFINITY ? {} : { deadline },
-      signal: context.signal,
+      signal,
       end: (status) => end(status.code === 0 ? undefined : toError(status)),
     };
   }

@@ -281,6 +281,7 @@ test('what is asked about a job goes to the service of its kind; what names none
     for (let i = 0; i < 5; i++) {
       assert.deepEqual((await jobs.List({})).jobs[0]?.kind, 'attribution');
     }
+    assert.equal(await answerer('lorsa-train-0011'), 'attribution', 'others can read it too');
     const error = await failure(jobs.Rerun({ id: 'lorsa-train-0011' }));
     assert.match(error.message, /^the lorsa service does not answer/);
   });

@@ -21,17 +21,8 @@ const PREFERENCE = [
   connectivityState.SHUTDOWN,
 ];
 
-/**
- * Waits a moment for somebody to answer there; who asks a service that is being started again shall not be told that it is
- * away. Whether there is somebody, the call itself finds out.
- */
-export function reach({ client }: Upstream, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (client.getChannel().getConnectivityState(true) === connectivityState.READY) resolve();
-  else client.waitForReady(Date.now() + REACH_MS, () => resolve());
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise;
-}
+const stateOf = ({ client }: Upstream): connectivityState =>
+  client.getChannel().getConnectivityState(true);
 
 /** The services behind a front door. */
 export class Upstreams {
@@ -63,14 +54,31 @@ export class Upstreams {
     return (contract && this.byContract.get(contract)) ?? this.any();
   }
 
+  /**
+   * Waits a moment for somebody to answer there: who asks a service that is being started again shall not be told that it is
+   * away. What others know too, they are asked instead. Whether there is anybody, the call itself finds out.
+   */
+  async reach(
+    upstream: Upstream,
+    { othersKnow, signal }: { readonly othersKnow: boolean; readonly signal: AbortSignal },
+  ): Promise<Upstream> {
+    const state = stateOf(upstream);
+    if (state === connectivityState.READY) return upstream;
+    if (othersKnow && state === connectivityState.TRANSIENT_FAILURE) return this.any();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    upstream.client.waitForReady(Date.now() + REACH_MS, () => resolve());
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    return othersKnow && stateOf(upstream) !== connectivityState.READY ? this.any() : upstream;
+  }
+
   close(): void {
     for (const { client } of this.byContract.values()) client.close();
   }
 
   /** They share the journal, so each knows all jobs. */
   private any(): Upstream {
-    const rank = ({ client }: Upstream): number =>
-      PREFERENCE.indexOf(client.getChannel().getConnectivityState(true));
+    const rank = (upstream: Upstream): number => PREFERENCE.indexOf(stateOf(upstream));
     const [best] = [...this.byContract.values()].sort((a, b) => rank(a) - rank(b));
     return present(best, 'a front door has peers');
   }
