@@ -9,7 +9,7 @@ export interface GcInput {
   readonly blobs: readonly BlobStat[];
   /** Blobs that something other than a job keeps. */
   readonly roots: readonly BlobDigest[];
-  /** Only journals of these kinds are forgotten: whoever runs a kind knows its budget. */
+  /** Only journals of these kinds are forgotten: a budget is known to whoever runs the kind. */
   readonly collects: (kind: string) => boolean;
   /** Bytes of settled, unpinned jobs that stay, by kind and by owner. */
   readonly retainedBytesMax: (kind: string) => number;

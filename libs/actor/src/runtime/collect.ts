@@ -33,7 +33,7 @@ export interface CollectOptions extends GcOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly roots: readonly BlobDigest[];
-  /** The kinds that this process runs. */
+  /** The kinds whose jobs may be forgotten. */
   readonly collects: (kind: string) => boolean;
   readonly retainedBytesMax: (kind: string) => number;
   readonly tenantBytesMax: (tenant: string) => number;

@@ -332,8 +332,8 @@ export class JobRuntime {
   }
 
   /**
-   * Frees what no pinned and no unfinished job needs, or only what is past the budgets; says what. Journals of kinds that
-   * only other processes run stay. Errors: `permission_denied` below `admin`; `data_loss` for a journal that cannot be read.
+   * Frees what no pinned and no unfinished job needs, of all services; or only what is past the budgets, of the kinds that run
+   * here, whose budgets are known. Says what. Errors: `permission_denied` below `admin`; `data_loss` for a journal that cannot be read.
    */
   async gc(options: GcOptions = {}): Promise<GcReport> {
     if (this.callers.current().role !== 'admin') {
@@ -349,7 +349,7 @@ export class JobRuntime {
       ...options,
       ...{ actors, index, journal, blobs, clock, log, retainedBytesMax },
       roots: kept,
-      collects: (kind) => this.kinds.has(kind),
+      collects: (kind) => options.withinBudgets !== true || this.kinds.has(kind),
       tenantBytesMax: (tenant) => (quotas?.(tenant) ?? TENANT_QUOTAS).retainedBytesMax,
     });
   }
