@@ -20,7 +20,7 @@ export interface StopReport {
   readonly abandoned: number;
 }
 
-/** Pulls tasks of the registered kinds: as many loops per kind as its concurrency. */
+/** Pulls tasks of the registered kinds, one of a kind at a time, while fewer of it are worked on than its concurrency. */
 export class Workers {
   private readonly options: WorkersOptions;
   private readonly pulling = new AbortController();
@@ -35,7 +35,8 @@ export class Workers {
   start(kind: JobKind, limits: KindLimits): void {
     const { ports, worker } = this.options;
     ports.log.info('takes tasks', { kind: kind.kind, worker }); // journals name attempts by their worker
-    for (let slot = 0; slot < limits.concurrency; slot++) this.loops.push(this.loop(kind, limits));
+    // None at all: a process that only accepts jobs.
+    if (limits.concurrency > 0) this.loops.push(this.loop(kind, limits));
   }
 
   /** No new tasks; running ones save and are handed back, for at most `graceMs`. */
@@ -51,26 +52,42 @@ export class Workers {
   }
 
   private async loop(kind: JobKind, limits: KindLimits): Promise<void> {
-    const { ports, queue } = this.options;
+    const { queue } = this.options;
     const { signal } = this.pulling;
+    const worked = new Set<Promise<void>>();
     while (!signal.aborted) {
-      try {
-        const delivery = await queue.pull(queueOf(kind.kind), {
-          ackWaitMs: limits.ackWaitMs,
-          attemptsMax: JOB_LIMITS.deliveriesMax,
-          waitMs: JOB_LIMITS.pullWaitMs,
-          signal,
+      if (worked.size >= limits.concurrency) await Promise.race(worked);
+      else {
+        await this.orPause(kind, async () => {
+          const delivery = await queue.pull(queueOf(kind.kind), {
+            ackWaitMs: limits.ackWaitMs,
+            attemptsMax: JOB_LIMITS.deliveriesMax,
+            waitMs: JOB_LIMITS.pullWaitMs,
+            signal,
+          });
+          if (delivery === undefined) return;
+          // Arrived while stopping: not begun, so handed back as it came.
+          if (signal.aborted) return delivery.nak(0);
+          const work = this.orPause(kind, () => this.attempt(kind, limits, delivery));
+          const tracked = work.finally(() => worked.delete(tracked));
+          worked.add(tracked);
         });
-        if (delivery === undefined) continue;
-        // Arrived while stopping: not begun, so handed back as it came.
-        if (signal.aborted) await delivery.nak(0);
-        else await this.attempt(kind, limits, delivery);
-      } catch (error) {
-        if (signal.aborted) return;
-        const { code } = OperationError.from(error);
-        ports.log.warn('the work queue could not be used', { kind: kind.kind, code, error });
-        await ports.clock.sleep(JOB_LIMITS.journalDownDelayMs, signal);
       }
+    }
+    await Promise.all(worked);
+  }
+
+  /** What cannot use the queue is told, and tried again after a while. */
+  private async orPause(kind: JobKind, body: () => Promise<void>): Promise<void> {
+    const { ports } = this.options;
+    const { signal } = this.pulling;
+    try {
+      await body();
+    } catch (error) {
+      if (signal.aborted) return;
+      const { code } = OperationError.from(error);
+      ports.log.warn('the work queue could not be used', { kind: kind.kind, code, error });
+      await ports.clock.sleep(JOB_LIMITS.journalDownDelayMs, signal);
     }
   }
 
