@@ -66,3 +66,13 @@ test('a name that is another model’s is refused with what it is; removing says
   assert.deepEqual(await names.remove('c'), C);
   assert.equal(await names.remove('c'), undefined);
 });
+
+test('an event of a later version is told with its number, and is no mistake of ours', async () => {
+  const later = '{"v":3,"type":"renamed","name":"a","to":"b"}';
+  const names = new ModelNames(await journalOf([...V1, later]));
+
+  await assert.rejects(names.all(), {
+    code: 'failed_precondition',
+    message: /version 3, .* run the newer one/,
+  });
+});

@@ -1,4 +1,4 @@
-import { assert, type Json, OperationError, resourceExhausted } from '@heddle/core';
+import { failedPrecondition, type Json, OperationError, resourceExhausted } from '@heddle/core';
 import type { Journal } from '@heddle/ports';
 import { MODELS_NAMED_MAX } from './limits.ts';
 
@@ -37,6 +37,8 @@ type NameEvent =
 
 /** Under which changes of the names are announced to people and caches. */
 export const NAMES_ANNOUNCED = 'activation.models';
+
+const VERSION = 2;
 
 const STREAM = 'activation.models';
 /** Another replica won the race this often in a row: something writes without end. */
@@ -117,7 +119,7 @@ export class ModelNames {
     let last = 0;
     for (const { sequence, bytes } of await this.journal.read(STREAM)) {
       const event = JSON.parse(new TextDecoder().decode(bytes)) as NameEvent;
-      assert(event.v === 1 || event.v === 2, () => `model name event of version ${event.v}`);
+      if (event.v > VERSION) throw tooNew(event.v);
       if (event.type === 'removed') names.delete(event.name);
       else {
         const { name, path, digest, importedMs } = event;
@@ -128,4 +130,11 @@ export class ModelNames {
     }
     return { names, sequence: last };
   }
+}
+
+function tooNew(version: number): OperationError {
+  return failedPrecondition(
+    `the journal names models by an event of version ${version}, this Heddle reads up to ${VERSION}: run the newer one`,
+    { details: { version, versionMax: VERSION } },
+  );
 }

@@ -26,6 +26,9 @@ interface Opened {
   readonly tokenizer: Tokenizer | undefined;
 }
 
+/** In the place of what a source is pinned to, before that is known. */
+export const FORM_ONLY = 'content:';
+
 /** Models by reference: the bundled one, registered names, and folders used in place. Each is read once and kept open. */
 export class ModelRegistry {
   private readonly deps: RegistryDeps;
@@ -120,7 +123,7 @@ export class ModelRegistry {
     }
     const known = (await this.deps.names.all()).get(wanted);
     const other = known?.import && ![known.import.source, known.import.content].includes(pinned);
-    if (known && other && !pinned.startsWith('content:')) {
+    if (known && other && pinned !== FORM_ONLY) {
       throw new OperationError({
         code: 'already_exists',
         message: `model ${wanted} is ${known.import?.source} already; remove it first or choose another name`,

@@ -6,7 +6,7 @@ import type { ActivationService } from '@heddle/ports/proto/activation';
 import { IMPORTS_SAME_MAX } from '../limits.ts';
 import { infoOf } from '../model-info.ts';
 import { NAMES_ANNOUNCED } from '../model-names.ts';
-import type { ModelRegistry } from '../model-registry.ts';
+import { FORM_ONLY, type ModelRegistry } from '../model-registry.ts';
 import { IMPORT_KIND, type ImportRequest } from './import-request.ts';
 import { receiveUpload } from './receive-upload.ts';
 
@@ -82,12 +82,13 @@ async function start(
   { source: asked, name, key }: Asked,
   { signal }: CallContext,
 ): Promise<JobView> {
-  await registry.nameFor(asked, name, 'content:'); // its form, before a hub is asked
+  await registry.nameFor(asked, name, FORM_ONLY); // its form, before a hub is asked
   let source = await imports.pin(asked, signal);
-  const wanted = await registry.nameFor(asked, name, source);
   const isFolder = !source.startsWith('hf:') && !source.startsWith('content:');
   // Only this process is sure to see the folder; the job may run on any.
   if (isFolder && shared) source = await publishFolder(imports, source, signal);
+  // Now that its content is known: the same folder asked for again is the same model.
+  const wanted = await registry.nameFor(asked, name, source);
   const request: ImportRequest = { source, asked, name: wanted };
   if (key !== '') return jobs.submit(IMPORT_KIND, request, { key });
   return startUnlessDone({ registry, jobs }, request);

@@ -266,6 +266,8 @@ test('alone, a folder is used in place; where stores are shared, it is brought t
   const { model: brought } = await shared.activation.importModel({ source: model, name: 'm' });
   assert.match(brought?.content ?? '', /^content:sha256:/);
   assert.equal(brought?.digest, inPlace?.digest);
+  const again = await shared.activation.importModel({ source: model, name: 'm' });
+  assert.deepEqual(again.model, brought, 'asked for again it is the same model');
   const { model: fetched } = await shared.activation.importModel({
     source: 'hf:o/good',
     name: 'n',
