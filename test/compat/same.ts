@@ -8,7 +8,8 @@ const TOLERANCE_HALVES = 2 ** -10;
 
 /**
  * By the name of a field: what is another each time, or says by which build, where and when. Only that it is there is
- * compared. Texts for people (`message`) may be worded better; digests are those of bytes whose numbers are compared.
+ * compared. How often a piece was begun anew, and so where a journal ends, depends on the machine. Texts for people (`message`)
+ * may be worded better; digests are those of bytes whose numbers are compared.
  */
 const VOLATILE: ReadonlySet<string> = new Set([
   ...[
@@ -20,7 +21,7 @@ const VOLATILE: ReadonlySet<string> = new Set([
     'seconds',
     'seconds_per_step',
   ],
-  ...['versions', 'server_version', 'message', 'path', 'digest', 'bytes', 'sequence'],
+  ...['versions', 'server_version', 'message', 'path', 'digest', 'bytes', 'sequence', 'retries'],
 ]);
 
 /**

@@ -7,7 +7,8 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { temporaryFolder } from '@heddle/testkit';
+import { missingServer, SERVERS, startCluster, temporaryFolder } from '@heddle/testkit';
+import { RawClient } from '../fuzz/requests/raw-client.ts';
 import { heddleUp, TODAY } from './heddle-up.ts';
 import { type Changed, landed, landedCalls, landedContract, replay } from './replay.ts';
 import { CHECKPOINT, TINY_MODEL } from './scenario.ts';
@@ -35,16 +36,38 @@ test('every call that the first landing answered is answered with the same value
   );
   assert.ok(calls.filter(({ status }) => status !== 0).length >= 20, 'errors too');
 
-  const folder = await temporaryFolder();
-  const model = join(TODAY, 'test/golden/models', TINY_MODEL);
-  cpSync(model, join(folder.path, TINY_MODEL), { recursive: true });
-  cpSync(landed(CHECKPOINT), join(folder.path, CHECKPOINT));
+  const folder = await workingFolder();
   const up = await heddleUp(TODAY, folder.path);
   const found = await replay(up.raw, calls, CHANGED);
   await up.down();
   await folder.remove();
   assert.deepEqual(found, []);
 });
+
+const missing = missingServer(SERVERS.natsCurrent);
+test('so they are through the front door of a whole cluster', {
+  skip: missing ?? false,
+}, async () => {
+  const folder = await workingFolder();
+  process.chdir(folder.path); // its processes begin there
+  const cluster = await startCluster();
+  const raw = new RawClient(cluster.address);
+  const found = await replay(raw, landedCalls('calls.jsonl'), CHANGED);
+  raw.close();
+  await cluster.remove();
+  process.chdir(TODAY);
+  await folder.remove();
+  assert.deepEqual(found, []);
+});
+
+/** What the scenario's requests name without a path. */
+async function workingFolder(): ReturnType<typeof temporaryFolder> {
+  const folder = await temporaryFolder();
+  const model = join(TODAY, 'test/golden/models', TINY_MODEL);
+  cpSync(model, join(folder.path, TINY_MODEL), { recursive: true });
+  cpSync(landed(CHECKPOINT), join(folder.path, CHECKPOINT));
+  return folder;
+}
 
 test('no contract of the first landing was broken: buf compares the descriptor sets', () => {
   const manifest = createRequire(import.meta.url).resolve('@bufbuild/buf/package.json');
