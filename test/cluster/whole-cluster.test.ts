@@ -185,6 +185,8 @@ test('a service that is down is named; what does not need it goes on, and it goe
   assert.equal(error.code, 'UNAVAILABLE');
   assert.match(error.message, /circuit service does not answer at 127\.0\.0\.1:\d+/);
   await done(door, 'why', '--text', PROMPT, '--next-token');
+  const { job } = await done(door, 'job', 'show', tours[0]?.circuit.job ?? '');
+  assert.equal((job as { state: string }).state, 'succeeded', 'its jobs can be read meanwhile');
   await circuit.start();
   await done(door, ...trace);
 });
