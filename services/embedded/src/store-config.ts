@@ -33,11 +33,14 @@ export interface StoreConfig {
   /** Undefined: one process, one SQLite file. */
   readonly nats: NatsConfig | undefined;
   readonly blobs: BlobsConfig;
+  /** Of copies on this machine of blobs that lie elsewhere; 0: none. */
+  readonly blobCacheBytes: number;
 }
 
 export function readStoreConfig(read: EnvironmentReader): StoreConfig {
   const nats = readNats(read);
-  return { nats, blobs: readBlobs(read, nats !== undefined) };
+  const blobCacheBytes = read.whole('HEDDLE_BLOBS_CACHE_GIB', 8, 0, 65_536) * 2 ** 30;
+  return { nats, blobs: readBlobs(read, nats !== undefined), blobCacheBytes };
 }
 
 function readNats(read: EnvironmentReader): NatsConfig | undefined {

@@ -71,7 +71,8 @@ async function openShared(
   const { journal, queue, events } = stores;
   try {
     const own = config.stores.blobs.kind === 'nats' ? stores.blobs : undefined;
-    const blobs = await patiently('the blob store', deps, own ?? (() => openBlobs(config, deps)));
+    const open = own ?? (() => openBlobs(config, deps));
+    const blobs = await withCopies(config, deps, await patiently('the blob store', deps, open));
     return { journal, queue, events, blobs, close: () => stores.close() };
   } catch (thrown) {
     await stores.close();
@@ -91,6 +92,17 @@ async function openBlobs(config: Config, { dataDirectory, clock }: StoreDeps): P
   const { DirectoryBlobs } = await import('@heddle/adapters/fs');
   const path = blobs.kind === 'directory' ? blobs.path : undefined;
   return DirectoryBlobs.open(path ?? join(dataDirectory, 'blobs'), { bytesMax });
+}
+
+/** What lies elsewhere and is read again and again, as the shards of a training are, is copied to this machine. */
+async function withCopies(
+  { stores: { blobs: where, blobCacheBytes: bytesMax } }: Config,
+  { dataDirectory, log }: StoreDeps,
+  blobs: Blobs,
+): Promise<Blobs> {
+  if (where.kind === 'directory' || bytesMax === 0) return blobs;
+  const { CachedBlobs } = await import('@heddle/adapters/fs');
+  return CachedBlobs.open({ blobs, directory: join(dataDirectory, 'copies'), bytesMax, log });
 }
 
 /**

@@ -4,6 +4,8 @@ export const BLOB_LIMITS = {
   chunkBytes: 1024 * 1024,
   /** A temporary file untouched this long was left by a process that died. */
   temporaryAgeMs: 3_600_000,
+  /** Digests of blobs that were read once, some hundred bytes each: shards of the largest training, twice. */
+  readOnceMax: 16_384,
 } as const;
 
 /** Entries of one model folder: a sharded checkpoint has hundreds of files, a home directory given by mistake has more. */
