@@ -45,6 +45,7 @@ test('without NATS a process keeps its own stores; with it, what replicas share'
   assert.deepEqual(readConfig({}).stores, {
     nats: undefined,
     blobs: { kind: 'directory', path: undefined },
+    blobCacheBytes: 8 * 2 ** 30,
   });
   const { nats, blobs } = readConfig({
     HEDDLE_NATS: 'nats://a:4222,tls://b:4222',
