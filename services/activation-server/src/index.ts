@@ -22,6 +22,7 @@ import { CACHE_SIZES, type CacheSizes } from './cache/estimate-cache.ts';
 import { activationHandlers } from './handlers.ts';
 import { importHandlers, inPlace } from './import/import-handlers.ts';
 import { importKind } from './import/import-job.ts';
+import { Uploads } from './import/uploads.ts';
 import { TEXT_SLICE_MS, TEXT_WAITING_MS_MAX } from './limits.ts';
 import { ACTIVATION_METRICS } from './metrics.ts';
 import { ModelNames } from './model-names.ts';
@@ -87,6 +88,7 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
   const runs = new RunService({ engine, store, metrics, clock });
   const turns = new TextTurns(clock, { waitMsMax: TEXT_WAITING_MS_MAX, sliceMs: TEXT_SLICE_MS });
   const { blobs, jobs, distribution } = deps;
+  const uploads = new Uploads(deps.journal, clock);
   const corpora = new Corpora({ hub, blobs, shared: distribution?.shared ?? false });
   const sizes = deps.cacheSizes ?? CACHE_SIZES;
   return {
@@ -104,7 +106,9 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
           versions,
         }),
         ...cacheHandlers({ registry, corpora, hub, blobs, jobs, metrics, sizes }),
-        ...(distribution ? importHandlers({ registry, jobs, ...distribution }) : inPlace(registry)),
+        ...(distribution
+          ? importHandlers({ registry, jobs, uploads, ...distribution })
+          : inPlace(registry)),
       },
     },
     jobKinds: [

@@ -108,3 +108,7 @@ export const REFERENCES_MAX = 7000;
 export const UPLOAD_CHUNK_BYTES_MAX = 1024 ** 2;
 /** How often the same import may end without its name before a client key is asked for. */
 export const IMPORTS_SAME_MAX = 100;
+/** How long the blobs of an upload wait for its import: a slow line takes hours for a large model. */
+export const UPLOAD_KEPT_MS = 24 * 3_600_000;
+/** Uploads begun within that time. */
+export const UPLOADS_MAX = 1000;

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { ModelNames, NAMES_ANNOUNCED } from '@heddle/activation-server/model-names';
+import { Uploads } from '@heddle/activation-server/uploads';
 import {
   CONTENT_METRICS,
   ContentCache,
@@ -41,7 +42,7 @@ export interface ModelContentDeps extends Pick<Stores, 'journal' | 'events' | 'b
 export interface ModelContent {
   readonly hub: Hub;
   readonly imports: ModelImports;
-  /** Blobs of the named models, which `gc` must leave; the same in every process, because it is read from the journal. */
+  /** Blobs of the named models and of uploads under way, which `gc` must leave; the same in every process, because it is read from the journal. */
   roots(): Promise<readonly BlobDigest[]>;
   /** Brings the named models here; resolves when they are, when `signal` fires, or after the configured bound. */
   prefetch(signal: AbortSignal): Promise<void>;
@@ -60,6 +61,7 @@ export async function openModelContent(deps: ModelContentDeps): Promise<ModelCon
   });
   const partials = await PartialFiles.open(join(dataDirectory, 'partial'), bytesMax);
   const names = new ModelNames(journal);
+  const uploads = new Uploads(journal, clock);
   const named = async (): Promise<readonly WantedModel[]> =>
     [...(await names.all()).values()].flatMap(({ name, importedMs, import: imported }) =>
       imported ? [{ name, importedMs, content: imported.content }] : [],
@@ -80,7 +82,7 @@ export async function openModelContent(deps: ModelContentDeps): Promise<ModelCon
       clock,
       bytesMax,
     }),
-    roots: async () => rootsOf(blobs, await named(), log),
+    roots: async () => [...(await rootsOf(blobs, await named(), log)), ...(await uploads.live())],
     prefetch: async (signal) => {
       if (!wanted) return;
       await Promise.race([prefetcher.start(config.prefetchMs), aborted(signal)]);

@@ -9,10 +9,12 @@ import { NAMES_ANNOUNCED } from '../model-names.ts';
 import { FORM_ONLY, type ModelRegistry } from '../model-registry.ts';
 import { IMPORT_KIND, type ImportRequest } from './import-request.ts';
 import { receiveUpload } from './receive-upload.ts';
+import type { Uploads } from './uploads.ts';
 
 export interface ImportHandlerDeps {
   readonly registry: ModelRegistry;
   readonly imports: ModelImports;
+  readonly uploads: Pick<Uploads, 'begin'>;
   readonly jobs: Pick<JobRuntime, 'submit' | 'resume' | 'wait' | 'unpin'>;
   readonly events: Pick<Events, 'publish'>;
   /** Other replicas share journal and blobs: a folder that this process sees is brought to them. */
@@ -26,7 +28,7 @@ type ImportMethods = Pick<
 
 /** Models come and go. What takes long is a job. */
 export function importHandlers(deps: ImportHandlerDeps): ImportMethods {
-  const { registry, imports, jobs, events, shared } = deps;
+  const { registry, imports, uploads, jobs, events, shared } = deps;
   return {
     async ImportModel({ source, name }, call) {
       const inPlace = !shared && !source.startsWith('hf:') && !source.startsWith('content:');
@@ -41,7 +43,7 @@ export function importHandlers(deps: ImportHandlerDeps): ImportMethods {
       return { job: { id: (await start(deps, { source, name, key }, call)).id } };
     },
 
-    UploadModel: (requests, { signal }) => receiveUpload(imports, requests, signal),
+    UploadModel: (requests, { signal }) => receiveUpload(imports, uploads, requests, signal),
 
     async RemoveModel({ name }) {
       const { import: imported } = await registry.remove(name);
@@ -78,7 +80,7 @@ interface Asked {
 
 /** What is wrong about name and source is said now; the job does the rest. */
 async function start(
-  { registry, imports, jobs, shared }: ImportHandlerDeps,
+  { registry, imports, uploads, jobs, shared }: ImportHandlerDeps,
   { source: asked, name, key }: Asked,
   { signal }: CallContext,
 ): Promise<JobView> {
@@ -86,7 +88,7 @@ async function start(
   let source = await imports.pin(asked, signal);
   const isFolder = !source.startsWith('hf:') && !source.startsWith('content:');
   // Only this process is sure to see the folder; the job may run on any.
-  if (isFolder && shared) source = await publishFolder(imports, source, signal);
+  if (isFolder && shared) source = await publishFolder({ imports, uploads }, source, signal);
   // Now that its content is known: the same folder asked for again is the same model.
   const wanted = await registry.nameFor(asked, name, source);
   const request: ImportRequest = { source, asked, name: wanted };
@@ -125,13 +127,16 @@ async function startUnlessDone(
 }
 
 async function publishFolder(
-  imports: ModelImports,
+  { imports, uploads }: Pick<ImportHandlerDeps, 'imports' | 'uploads'>,
   path: string,
   signal: AbortSignal,
 ): Promise<string> {
   const model = await imports.list(path, signal);
   const files: ContentFile[] = [];
-  for (const file of model.files) files.push(await imports.bring(model, file, { signal }));
+  for (const file of model.files) {
+    files.push(await imports.bring(model, file, { signal }));
+    await uploads.begin(files);
+  }
   return imports.seal(files);
 }
 

@@ -2,6 +2,7 @@ import { invalidArgument } from '@heddle/core';
 import type { BlobDigest, ContentFile, Init, MissingFile, ModelImports } from '@heddle/ports';
 import type { UploadModelRequest, UploadModelResponse } from '@heddle/ports/proto/activation';
 import { UPLOAD_CHUNK_BYTES_MAX } from '../limits.ts';
+import type { Uploads } from './uploads.ts';
 
 type Parts = AsyncIterator<UploadModelRequest>;
 
@@ -11,6 +12,7 @@ type Parts = AsyncIterator<UploadModelRequest>;
  */
 export async function* receiveUpload(
   imports: ModelImports,
+  uploads: Pick<Uploads, 'begin'>,
   requests: AsyncIterable<UploadModelRequest>,
   signal: AbortSignal,
 ): AsyncGenerator<Init<UploadModelResponse>> {
@@ -22,6 +24,7 @@ export async function* receiveUpload(
     return { name, bytes: Number(bytes), digest: digest as BlobDigest };
   });
   const missing = await imports.missing(files);
+  await uploads.begin(files); // from here on no replica's gc takes one of them
   const wanted = missing.map(({ file, there }) => file.bytes - there);
   yield {
     missing: {
