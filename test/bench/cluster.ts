@@ -9,7 +9,7 @@ const CPU_MAX = 1.05;
 const WALL_MAX = 1.1;
 
 export async function clusterFigures(): Promise<Figure[]> {
-  const scaling = await measureScaling({ rounds: 3, jobSeconds: 30 });
+  const scaling = await measureScaling({ rounds: 3, jobSeconds: 24 });
   const rounds = scaling.map(({ result }) => result);
   const pairs = (await measureOverhead({ pairs: 5, jobSeconds: 60 })).map(({ result }) => result);
   const samples = <T>(of: readonly T[], value: (each: T) => number) => of.map(value);

@@ -13,7 +13,7 @@ test(
   `two workers of a cluster gain at least ${SHARE_MIN} of what two bare engines gain`,
   missing === undefined ? {} : { skip: missing },
   async (t) => {
-    const rounds = await measureScaling({ rounds: 3, jobSeconds: 30 });
+    const rounds = await measureScaling({ rounds: 3, jobSeconds: 24 });
 
     for (const { result, foreign } of rounds) {
       const [[e1, e2], [w1, w2]] = [result.bare, result.workers];
