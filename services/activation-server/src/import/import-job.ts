@@ -51,7 +51,11 @@ async function runImport(
     unit: 'bytes',
     message: 'every tensor is checked',
   });
+  await registry.open(content);
   await context.pulse();
+  // Through the journal's fence: who lost the job, or was cancelled, while its process stood still names nothing.
+  const model = { source, files: files.map(({ name, bytes }) => ({ name, bytes, check: '' })) };
+  await context.save({ ...snapshot({ model, files }), cursor: bytes + 1 });
   // Before the name is there: from then on nothing but the name's removal may let its blobs go.
   await jobs.pin(job);
   const from = { content, source, asked, job };
