@@ -2,7 +2,13 @@ import { totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type JobKind, JobRuntime } from '@heddle/actor';
 import { systemClock } from '@heddle/adapters/clock';
-import { grpcMetrics, type RunningServer, type ServeOptions, serve } from '@heddle/adapters/grpc';
+import {
+  grpcMetrics,
+  patientClients,
+  type RunningServer,
+  type ServeOptions,
+  serve,
+} from '@heddle/adapters/grpc';
 import { folderHub, loadConfig, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
 import { type LogLevel, pinoLog } from '@heddle/adapters/log';
 import { PromMetrics } from '@heddle/adapters/prom';
@@ -100,6 +106,13 @@ export interface Stood {
   stop(graceMs: number): Promise<unknown>;
 }
 
+/** A service waits for its peers in its jobs; pages and callers are told. */
+const patientPeers = (deps: ServiceDeps): ServiceDeps => ({
+  ...deps,
+  peers: patientClients(deps.peers, deps.clock),
+  jobsOf: (contract) => patientClients({ jobs: deps.jobsOf(contract) }, deps.clock).jobs,
+});
+
 async function openServices(opened: Opened, extensions: Extensions): Promise<Stood> {
   const { options, closers } = opened;
   const { deps, models } = await openDeps(opened, extensions);
@@ -118,13 +131,16 @@ function openLog({ log }: BringUpOptions, { logLevel }: Config): Log {
   return pinoLog({ level, fields: { pid: process.pid } });
 }
 
+/** Between saying that it stops and taking no more calls: what whoever watches its health needs to hear it. */
+const NOTICE_MS = 300;
+
 /** The port that was asked for; or the usual one of a standing cluster if it is free; or any. */
 async function listen(
   { port, standing }: BringUpOptions,
   { host, grpcPort }: Config,
   more: Omit<ServeOptions, 'host' | 'port' | 'starting'>,
 ): Promise<RunningServer> {
-  const rest = { ...more, starting: true };
+  const rest = { ...more, starting: true, ...(standing === true ? { noticeMs: NOTICE_MS } : {}) };
   if (port !== undefined || !standing) return serve({ host, port: port ?? 0, ...rest });
   try {
     return await serve({ host, port: grpcPort, ...rest });
@@ -171,6 +187,7 @@ async function openDeps(
   const { hub, imports } = models;
   const deps: ServiceDeps = {
     ...ports,
+    callers: security.callers,
     jobs: openJobs(opened, { ...ports, roots: models.roots }, versions),
     engine,
     kernels,
@@ -224,7 +241,7 @@ async function startServices(
 ): Promise<void> {
   const { options, config, metrics, server, closers, log } = opened;
   const { jobs, clock } = deps;
-  for (const service of await createServices(options.contracts, deps)) {
+  for (const service of await createServices(options.contracts, patientPeers(deps))) {
     metrics.register(service.metrics);
     for (const kind of service.jobKinds) jobs.register(withAckWait(kind, config));
     closers.add(() => service.close());

@@ -2,6 +2,7 @@ import type { Distribution } from '@heddle/activation-server';
 import type { JobRuntime } from '@heddle/actor';
 import type {
   Blobs,
+  Callers,
   Clients,
   Clock,
   ContractName,
@@ -33,6 +34,8 @@ export interface ServiceDeps {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly events: Events;
+  /** Who asks. */
+  readonly callers: Callers;
   readonly jobs: JobRuntime;
   /** Clients of this cluster: how one service calls another. */
   readonly peers: Clients;

@@ -3,6 +3,7 @@ import { OperationError } from '@heddle/core';
 import type { CallContext, Callers, Log, Metrics } from '@heddle/ports';
 import { CallRoom } from './call-room.ts';
 import { callerOf } from './caller-metadata.ts';
+import { whileAnswering } from './patient-clients.ts';
 
 export interface CallScopeDeps {
   readonly log: Log;
@@ -76,7 +77,9 @@ export class CallScopes {
   /** Runs what answers a call in the name of who made it; the streams that it begins, too. */
   within<T>(metadata: Metadata, body: () => T): T {
     const { callers } = this.deps;
-    return callers === undefined ? body() : callers.run(callerOf(metadata), body);
+    return whileAnswering(() =>
+      callers === undefined ? body() : callers.run(callerOf(metadata), body),
+    );
   }
 
   /** From now on new calls are refused at once; those in flight go on. */

@@ -40,6 +40,14 @@ export const ABORT_GRACE_MS = 1000;
 /** When all calls are answered, how long the last bytes may take to leave. */
 export const LAST_BYTES_MS = 250;
 
+/**
+ * How long a job's task asks a peer that is full or away, within the one attempt: a roll-out of a node, or an overload. Then the
+ * attempt fails, and the job's own attempts and delays follow.
+ */
+export const PATIENCE_MS = 10 * 60_000;
+export const PATIENCE_DELAY_MS_MIN = 100;
+export const PATIENCE_DELAY_MS_MAX = 5_000;
+
 /** Retries of methods that may be sent twice: about a second in all, the time a restarting server needs. */
 export const RETRY = {
   maxAttempts: 5,
