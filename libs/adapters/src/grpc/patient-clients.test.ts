@@ -89,7 +89,11 @@ test('a stream that broke after its first message is the reader’s to begin ane
 test('patience ends, with its signal too, and while somebody’s call is answered there is none', async () => {
   const { clock } = sleepless();
   const always = failing(Number.POSITIVE_INFINITY, away);
-  await assert.rejects(patientClients(always.clients, clock).activation.Tokenize({}), /away/);
+  const asked = patientClients(always.clients, clock).activation;
+  await assert.rejects(asked.Tokenize({}), /away/);
+  assert.ok(clock.monotonic() < 15_000, 'nobody could end it');
+  const { signal: never } = new AbortController();
+  await assert.rejects(asked.Tokenize({}, { signal: never }), /away/);
   assert.ok(clock.monotonic() >= PATIENCE_MS);
 
   const told = failing(1, full);

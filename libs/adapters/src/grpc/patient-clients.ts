@@ -97,7 +97,9 @@ class Wait {
     this.clock = clock;
     this.signal = signal;
     this.mayRepeat = IDEMPOTENT.has(method.path);
-    this.untilMs = clock.monotonic() + (answering.getStore() ? 0 : PATIENCE_MS);
+    // A wait that nobody can end must end soon.
+    const forMs = signal === undefined ? PATIENCE_DELAY_MS_MAX : PATIENCE_MS;
+    this.untilMs = clock.monotonic() + (answering.getStore() ? 0 : forMs);
   }
 
   /** Resolves when it is time to ask again. Errors: what was thrown, where asking again would not help or is not allowed. */
