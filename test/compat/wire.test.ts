@@ -12,6 +12,7 @@ import { RawClient } from '../fuzz/requests/raw-client.ts';
 import { heddleUp, TODAY } from './heddle-up.ts';
 import { type Changed, landed, landedCalls, landedContract, replay } from './replay.ts';
 import { CHECKPOINT, TINY_MODEL } from './scenario.ts';
+import { callRaw } from './transcript.ts';
 
 const FRESH_TRAINING =
   'a training begun today reads its text in the order of the cached activations, and counts the tokens of all steps';
@@ -53,12 +54,32 @@ test('so they are through the front door of a whole cluster', {
   const cluster = await startCluster();
   const raw = new RawClient(cluster.address);
   const found = await replay(raw, landedCalls('calls.jsonl'), CHANGED);
+  const ahead = await refusalsAhead(raw);
   raw.close();
   await cluster.remove();
   process.chdir(TODAY);
   await folder.remove();
   assert.deepEqual(found, []);
+  assert.deepEqual(ahead, ['invalid_argument #99', 'unimplemented ', 'unimplemented ']);
 });
+
+/** Of a client that is ahead of the server: an unknown field, method and service. */
+function refusalsAhead(raw: RawClient): Promise<readonly string[]> {
+  const contract = landedContract();
+  const asks = [
+    ['/heddle.jobs.v1.JobsService/List', 0x98, 0x06, 1], // #99
+    ['/heddle.jobs.v1.JobsService/Clone'],
+    ['/heddle.nn.v1.NnService/Find'],
+  ] as const;
+  return Promise.all(
+    asks.map(async ([path, ...bytes]) => {
+      const requests = [Uint8Array.from(bytes)];
+      const { details } = await callRaw(raw, { name: path, path, requests });
+      const detail = details && contract.decodeDetail(details);
+      return `${detail?.['code']} ${detail?.['field']}`;
+    }),
+  );
+}
 
 /** What the scenario's requests name without a path. */
 async function workingFolder(): ReturnType<typeof temporaryFolder> {
