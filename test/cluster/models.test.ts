@@ -19,6 +19,8 @@ import {
 import { gpt2Config, writeRandomModel } from '@heddle/testkit/random-model';
 
 const COMMIT = '5'.repeat(40);
+/** On a machine that does much else. */
+const PATIENT = { withinMs: 60_000 };
 const SIZES = { n_layer: 2, n_head: 4, n_embd: 256, vocab_size: 6000, n_positions: 64 };
 const missing = missingServer(SERVERS.natsCurrent) ?? missingServer(SERVERS.s3);
 const options = missing === undefined ? {} : { skip: missing };
@@ -90,7 +92,7 @@ test(
     hub.fault = ({ part, range }) =>
       part === 'cdn' && range !== 'bytes=0-0' ? { stallAfter: half } : undefined;
     const { job } = await clientOf(first).activation.StartImportModel({ source: 'hf:o/random@v1' });
-    await until('half of the weights', async () => partialBytes(first) === half);
+    await until('half of the weights', async () => partialBytes(first) === half, PATIENT);
 
     await first.kill('SIGKILL');
     hub.fault = () => undefined;
@@ -189,19 +191,24 @@ test(
     const { job } = await heddle.activation.StartImportModel({ source, name: 'later' });
     await heddle.waitForJob(job?.id ?? '');
 
-    await until('the second replica has it', async () => {
-      const metrics = await second.metrics();
-      const of = (name: string) => new RegExp(`^${name} (\\d+)`, 'm').exec(metrics)?.[1];
-      return (
-        cachedWeights(second).length > before &&
-        of('models_there_bytes') === of('models_wanted_bytes')
-      );
-    });
+    await until(
+      'the second replica has it',
+      async () => {
+        const metrics = await second.metrics();
+        const of = (name: string) => new RegExp(`^${name} (\\d+)`, 'm').exec(metrics)?.[1];
+        return (
+          cachedWeights(second).length > before &&
+          of('models_there_bytes') === of('models_wanted_bytes')
+        );
+      },
+      PATIENT,
+    );
 
     await clientOf(second).activation.RemoveModel({ name: 'later' });
     await until(
       'and lets it go with its name',
       async () => cachedWeights(second).length === before,
+      PATIENT,
     );
   },
 );
