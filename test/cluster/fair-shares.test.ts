@@ -55,6 +55,9 @@ test(
 
       const alice = await submit('alice', 500);
       await systemClock.sleep(500);
+      const onQueue = (await queue.keys('tasks.test.parts', 'alice')).length;
+      // What an autoscaler sees of 500: no more than a window, and never nothing.
+      assert.ok(onQueue > 0 && onQueue <= WINDOW, `${onQueue} tasks on the queue`);
       const bob = await submit('bob', 5);
       await front.wait(bob.id);
       const ended = await front.get(bob.id);

@@ -68,6 +68,8 @@ export const JOB_LIMITS = {
   quotaFreshMs: 1_000,
   /** Retry delay of a tenant past a quota: some of its jobs must end first. */
   quotaRetryMs: 10_000,
+  /** The same where only the hourly collection, or an admin's, makes room. */
+  quotaFreedMs: 300_000,
 } as const;
 
 /** What a tenant may have that nobody configured otherwise. */

@@ -146,7 +146,12 @@ test('jobs are listed newest first, by page, kind and state', async () => {
     failed.jobs.map(({ state }) => state),
     ['JOB_STATE_FAILED'],
   );
+  const kinds = ['test.make', 'other.kind'];
+  assert.equal((await heddle.jobs.List({ kinds })).jobs.length, all.length);
+  assert.deepEqual((await heddle.jobs.List({ tenant: 'nobody' })).jobs, []);
   await assert.rejects(heddle.jobs.List({ limit: 1001 }), { code: 'invalid_argument' });
+  const many = Array.from({ length: 33 }, (_, i) => `kind.k${i}`);
+  await assert.rejects(heddle.jobs.List({ kinds: many }), { code: 'invalid_argument' });
 });
 
 test('a pin is seen, and gc says what it would free', async () => {

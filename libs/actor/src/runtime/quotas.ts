@@ -45,21 +45,26 @@ export class Quotas {
     await index.refresh(JOB_LIMITS.quotaFreshMs);
     const { jobsMax, tasksMax, retainedBytesMax } = of(tenant);
     const usage = this.usage(tenant);
-    const refuse = (quota: string, limit: number, has: number, what: string, later = true) => {
+    const { quotaRetryMs, quotaFreedMs } = JOB_LIMITS;
+    const refuse = (quota: string, limit: number, has: number, what: string, retryMs?: number) => {
       meters.count('jobs_refused_total', kind, { reason: 'quota' });
       const whose = tenant === '' ? '' : ` of ${tenant}`;
-      return resourceExhausted(`the quota${whose} is ${limit} ${what}, ${has} are there already`, {
-        ...(later ? { retryAfterMs: JOB_LIMITS.quotaRetryMs } : { retryable: false }),
+      return resourceExhausted(`the quota${whose} is ${limit} ${what}; ${has} are there already`, {
+        ...(retryMs === undefined ? { retryable: false } : { retryAfterMs: retryMs }),
         details: { quota, limit, usage: has, tenant },
       });
     };
-    if (usage.jobs >= jobsMax) throw refuse('jobs', jobsMax, usage.jobs, 'jobs at a time');
+    if (usage.jobs >= jobsMax) {
+      throw refuse('jobs', jobsMax, usage.jobs, 'jobs at a time', quotaRetryMs);
+    }
     if (usage.tasks + tasks > tasksMax) {
-      const what = `tasks at a time, this job has ${tasks}`;
-      throw refuse('tasks', tasksMax, usage.tasks, what, tasks <= tasksMax);
+      const what = `tasks at a time, and this job has ${tasks}`;
+      const ever = tasks <= tasksMax ? quotaRetryMs : undefined;
+      throw refuse('tasks', tasksMax, usage.tasks, what, ever);
     }
     if (usage.retainedBytes >= retainedBytesMax) {
-      throw refuse('retained_bytes', retainedBytesMax, usage.retainedBytes, 'bytes of results');
+      const what = 'bytes of results, of which the oldest are freed every hour but for pinned ones';
+      throw refuse('retained_bytes', retainedBytesMax, usage.retainedBytes, what, quotaFreedMs);
     }
     this.underWay.add(wanted);
     return () => this.underWay.delete(wanted);
