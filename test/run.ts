@@ -32,7 +32,7 @@ function filesOf(tier: Tier): string[] {
 async function runTier(tier: Tier, name: string | undefined): Promise<Outcome> {
   const files = filesOf(tier);
   const started = performance.now();
-  if (files.length === 0) return { tier, seconds: 0, files: 0, exit: 0, tally: NOTHING };
+  if (files.length === 0) return { tier, seconds: 0, files: 0, exit: 1, tally: NOTHING };
   const scratch = mkdtempSync(join(tmpdir(), 'heddle-test-'));
   const tallyFile = join(scratch, 'tally.json');
   const args = [

@@ -78,7 +78,8 @@ export const TIERS: readonly Tier[] = [
     files: ['test/chaos/**/*.test.ts'],
     quick: false,
     concurrency: 1,
-    promise: 'killed, frozen, cut off, out of disk: every accepted job ends once, with the same result',
+    promise:
+      'killed, frozen, cut off, out of disk: every accepted job ends once, with the same result',
   },
   {
     name: 'load',
