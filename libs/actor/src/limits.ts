@@ -35,6 +35,11 @@ export const JOB_LIMITS = {
   pullWaitMs: 15_000,
   /** Nak delay when the journal could not be reached: long enough not to spin, short enough for a restart. */
   journalDownDelayMs: 2_000,
+  /**
+   * A task that comes again and again is in slow hands rather than dead ones: whoever gets it then leaves them an ack wait,
+   * doubled each time up to this. A kind whose ack wait is longer has left them enough.
+   */
+  slowHandsMs: 15_000,
   /** How often a running task looks whether it was cancelled or paused by another process: the stated bound. */
   stopCheckMs: 1_000,
   /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */

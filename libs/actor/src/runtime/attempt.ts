@@ -36,6 +36,8 @@ export interface AttemptOptions {
   /** Unique among all attempts of all workers. */
   readonly claim: string;
   readonly onLease: (lease: Lease | undefined) => void;
+  /** The worker takes nothing more: what has not begun is handed back. */
+  readonly stopping: AbortSignal;
 }
 
 type Outcome =
@@ -74,7 +76,9 @@ export class Attempt {
   }
 
   private async start(message: TaskMessage): Promise<void> {
-    const { ports, delivery, claim } = this.options;
+    const { ports, delivery, claim, stopping } = this.options;
+    await this.leaveTime(message);
+    if (stopping.aborted) return delivery.nak(0);
     const nowMs = ports.clock.now();
     const { state, reply } = await ports.actors.tell(message.job, {
       type: 'start',
@@ -92,6 +96,28 @@ export class Attempt {
         this.count('stale');
         return this.acknowledge();
     }
+  }
+
+  /** Waits for who holds the task, if it was taken over before: two slow workers must not take it from each other for ever. */
+  private async leaveTime({ job, task }: TaskMessage): Promise<void> {
+    const { ports, delivery, limits, stopping } = this.options;
+    const { clock } = ports;
+    const { ackWaitMs } = limits;
+    const again = delivery.attempt - 2;
+    if (again < 1 || ackWaitMs >= JOB_LIMITS.slowHandsMs) return;
+    const holder = await this.holderOf(job, task);
+    if (holder === undefined) return;
+    const untilMs = clock.monotonic() + Math.min(ackWaitMs * 2 ** again, JOB_LIMITS.slowHandsMs);
+    while (clock.monotonic() < untilMs && (await this.holderOf(job, task)) === holder) {
+      await clock.sleep(ackWaitMs / 3, stopping);
+      if (stopping.aborted) return;
+      await delivery.heartbeat();
+    }
+  }
+
+  private async holderOf(job: string, task: number): Promise<string | undefined> {
+    const held = (await this.options.ports.actors.look(job)).tasks[task];
+    return held?.phase === 'running' ? held.claim : undefined;
   }
 
   private async work(message: TaskMessage, state: JobState, attempt: number): Promise<void> {

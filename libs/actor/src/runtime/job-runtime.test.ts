@@ -119,6 +119,44 @@ test('a worker that vanishes is replaced, and the work goes on from the last che
   assert.equal(steps, REQUEST.steps + 2, 'from the checkpoint at 10');
 });
 
+test('two workers too slow for the ack wait do not take a task from each other until it fails', async () => {
+  const world = new JobWorld();
+  const slow = async () => {
+    let busy = false;
+    const kind: JobKind<Json, null> = {
+      kind: 'long.step',
+      limits: { ackWaitMs: 1_000 },
+      split: () => [{ input: null }],
+      run: async (_task, context) => {
+        busy = true; // for six ack waits no heartbeat gets out
+        await context.clock.sleep(6_000, context.signal).finally(() => {
+          busy = false;
+        });
+        context.signal.throwIfAborted();
+        return { bytes: new TextEncoder().encode('done') };
+      },
+    };
+    const queue: WorkQueue = Object.create(world.queue, {
+      pull: {
+        value: async (...asked: Parameters<WorkQueue['pull']>) => {
+          const delivery = await world.queue.pull(...asked);
+          if (delivery === undefined) return undefined;
+          const heartbeat = async () => (busy ? false : delivery.heartbeat());
+          return Object.create(delivery, { heartbeat: { value: heartbeat } });
+        },
+      },
+    });
+    return world.started([kind as unknown as JobKind], { queue });
+  };
+  const [one] = [await slow(), await slow()];
+
+  const job = await one.submit('long.step', {});
+  const view = await world.clock.run(one.wait(job.id));
+
+  assert.equal(view.status, 'completed', view.error?.message);
+  assert.ok(view.attempts > 1, 'they did take it from each other');
+});
+
 /** Two processes: one that makes checkpoints at 5 and 10 and is drained, and what the next one does. */
 async function afterDamage(damage: (world: JobWorld, cursors: readonly number[]) => Promise<void>) {
   const world = new JobWorld();

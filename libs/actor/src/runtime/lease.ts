@@ -66,7 +66,7 @@ export class Lease {
         triedMs = clock.monotonic();
         if (await this.beat()) beatenMs = triedMs;
       }
-      // Unheard for a whole ack wait: the queue has given the task away by now.
+      // Cut off for a whole ack wait: the queue has given the task away by now, and nobody can tell us.
       if (clock.monotonic() - beatenMs > ackWaitMs) this.stop('lost');
       await this.look();
       if (this.why !== undefined && clock.monotonic() >= this.stuckMs) {
@@ -76,11 +76,14 @@ export class Lease {
     }
   }
 
+  /**
+   * Whether the queue heard us. When the message went to somebody else because we were slow to say so, we go on until he
+   * has started, which the journal tells: as often as not he finds the task done.
+   */
   private async beat(): Promise<boolean> {
     try {
-      const ours = await this.options.delivery.heartbeat();
-      if (!ours) this.stop('lost');
-      return ours;
+      await this.options.delivery.heartbeat();
+      return true;
     } catch {
       return false; // the queue is away; the next beat tries again
     }

@@ -113,6 +113,7 @@ export class Workers {
       delivery,
       claim,
       onLease,
+      stopping: this.pulling.signal,
     }).handle();
   }
 }
