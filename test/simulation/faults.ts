@@ -147,7 +147,7 @@ export class Incarnation {
       follow: (stream, after, signal) => journal.follow(stream, after, signal),
       streams: (prefix, limit, after) => this.call(() => journal.streams(prefix, limit, after)),
       ends: (prefix) => this.call(() => journal.ends(prefix)),
-      remove: (stream, last) => this.call(() => journal.remove(stream, last)),
+      remove: (stream, condition) => this.call(() => journal.remove(stream, condition)),
       bytes: () => journal.bytes(),
       close: () => journal.close(),
     };

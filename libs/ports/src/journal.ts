@@ -32,8 +32,11 @@ export interface Journal {
    * again. One request, however many streams there are.
    */
   ends(prefix: string): Promise<ReadonlyMap<string, number>>;
-  /** Removes a stream with all its events; given `last`, only while that is its last one. */
-  remove(stream: string, last?: number): Promise<void>;
+  /**
+   * Removes a stream with all its events; given a condition, only if its last event meets it, and then nothing that comes
+   * after that event: neither the stream's next life nor what follows an event that is not its end.
+   */
+  remove(stream: string, condition?: (last: JournalEvent) => boolean): Promise<void>;
   bytes(): Promise<number>;
   close(): Promise<void>;
 }

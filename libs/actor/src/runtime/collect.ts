@@ -93,7 +93,7 @@ async function allJobs({
   await inParallel(JOB_LIMITS.readsAtOnce, index.ids(), async (id) => {
     const state = await actors.peek(id);
     if (state.status !== 'absent') jobs.set(id, state);
-    else if (state.sequence > 0 && !dryRun) await actors.remove(id, state.sequence); // its collector died
+    else if (state.sequence > 0 && !dryRun) await actors.remove(id); // its collector died
   });
   return jobs;
 }
@@ -136,10 +136,10 @@ async function forget(actors: JobActors, state: JobState, nowMs: number): Promis
   try {
     const told = await actors.tell(id, { type: 'forget', sequence, nowMs });
     if (told.reply.type !== 'done') return false;
-    await actors.remove(id, told.state.sequence);
+    await actors.remove(id);
   } catch (thrown) {
     if (OperationError.from(thrown).code !== 'resource_exhausted') throw thrown;
-    await actors.remove(id, sequence);
+    await actors.removeAsIs(state);
   }
   return true;
 }

@@ -1,5 +1,5 @@
 import { present } from '@heddle/core';
-import type { Blobs, Clock, Journal, Log, WorkQueue } from '@heddle/ports';
+import type { Blobs, Clock, Journal, JournalEvent, Log, WorkQueue } from '@heddle/ports';
 import { ActorHost, type Decided } from '../host/actor-host.ts';
 import { type CommittedEffect, jobBehaviour } from '../job/behaviour.ts';
 import { effectsOf, type PushTask } from '../job/effects.ts';
@@ -83,10 +83,20 @@ export class JobActors {
     this.host.forget(job);
   }
 
-  /** Removes the journal of a job that was forgotten at this sequence. */
-  async remove(job: string, sequence: number): Promise<void> {
-    await this.options.journal.remove(jobBehaviour.stream(job), sequence);
+  /** Removes the journal of a job that was forgotten; one that began again since, however alike, is another. */
+  async remove(job: string): Promise<void> {
+    const isEnd = ({ bytes }: JournalEvent): boolean =>
+      jobBehaviour.decode(bytes).type === 'forgotten';
+    await this.options.journal.remove(jobBehaviour.stream(job), isEnd);
     this.host.forget(job);
+  }
+
+  /** Removes the journal of a job that ended so, where there is no room to say so first. */
+  async removeAsIs({ id, sequence, updatedMs }: JobState): Promise<void> {
+    const isSame = (last: JournalEvent): boolean =>
+      last.sequence === sequence && jobBehaviour.decode(last.bytes).timeMs === updatedMs;
+    await this.options.journal.remove(jobBehaviour.stream(id), isSame);
+    this.host.forget(id);
   }
 
   observe(onDecision: (state: JobState) => void): void {

@@ -200,7 +200,7 @@ export class JobRuntime {
     const isNew = known.status === 'absent';
     const isSame = !isNew && registered.kind.sameRequest?.(known.request, plain) === true;
     // Forgotten, and whoever collects it is between its end and its removal, or died there.
-    if (isNew && known.sequence > 0) await this.actors.remove(id, known.sequence);
+    if (isNew && known.sequence > 0) await this.actors.remove(id);
     if (isNew) {
       const budgets = [options.budget ?? {}, this.options.budgetMax ?? {}];
       await admit(registered, plain, { budgets, queue: this.options.queue, meters: this.meters });

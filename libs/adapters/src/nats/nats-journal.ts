@@ -161,11 +161,11 @@ export class NatsJournal implements Journal {
     return ends;
   }
 
-  async remove(stream: string, last?: number): Promise<void> {
+  async remove(stream: string, condition?: (last: JournalEvent) => boolean): Promise<void> {
     const of = this.subject(stream);
-    const end = last === undefined ? undefined : await tailOf(this.link, of);
-    if (end?.last !== last) return;
-    // Up to the end that was meant: what a new life of the stream appends meanwhile stays.
+    const end = condition && (await lastOf(this.link, of));
+    if (condition !== undefined && (end === undefined || !condition(lastIn(stream, end)))) return;
+    // Up to that end: what a new life of the stream appends meanwhile lies behind it.
     const upTo = end === undefined ? {} : { seq: end.seq + 1 };
     await this.link.call(`removing ${stream}`, () =>
       this.link.jsm.streams.purge(this.name, { filter: of.subject, ...upTo }),
@@ -213,6 +213,13 @@ export class NatsJournal implements Journal {
 }
 
 const firstEvent = (message: Stored): number => Number(message.headers?.get('Heddle-First'));
+
+/** The last of the events that a message holds. */
+function lastIn(stream: string, message: Stored): JournalEvent {
+  const bytes = unpackEvents(message.data).at(-1) ?? new Uint8Array();
+  return { stream, sequence: lastEvent(message), timeMs: message.timeMs, bytes };
+}
+
 const lastEvent = (message: Stored): number => Number(message.headers?.get('Heddle-Last'));
 
 function gone(stream: string, after: number): OperationError {

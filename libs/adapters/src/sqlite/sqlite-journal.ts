@@ -90,13 +90,15 @@ export class SqliteJournal implements Journal {
     });
   }
 
-  async remove(stream: string, last?: number): Promise<void> {
+  async remove(stream: string, condition?: (last: JournalEvent) => boolean): Promise<void> {
     const { file } = this;
-    file.write(() =>
-      file
-        .sql('DELETE FROM streams WHERE name = ?1 AND last = coalesce(?2, last)')
-        .run(stream, last ?? null),
-    );
+    file.write(() => {
+      if (condition !== undefined) {
+        const [last] = this.page(stream, (this.row(stream)?.last ?? 0) - 1, 1);
+        if (last === undefined || !condition(last)) return;
+      }
+      file.sql('DELETE FROM streams WHERE name = ?').run(stream);
+    });
     file.shrink();
   }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
-import type { Journal } from '@heddle/ports';
+import type { Journal, JournalEvent } from '@heddle/ports';
 
 export interface JournalHarness {
   readonly journal: Journal;
@@ -134,17 +134,32 @@ export function journalContract(name: string, open: () => Promise<JournalHarness
     );
   });
 
-  contract('a stream is removed only at the end that was meant', async (journal) => {
-    await journal.append('job.a', 0, [bytes('one')]);
-    await journal.append('job.a', 1, [bytes('two')]);
+  contract(
+    'a stream is removed only while its last event is the one that was meant',
+    async (journal) => {
+      await journal.append('job.a', 0, [bytes('one'), bytes('end')]);
+      await journal.append('job.b', 0, [bytes('one')]);
+      await journal.append('job.b', 1, [bytes('two')]);
+      const seen: [number, string][] = [];
+      const isEnd = ({ sequence, bytes: last }: JournalEvent): boolean => {
+        seen.push([sequence, text(last)]);
+        return text(last) === 'end';
+      };
 
-    await journal.remove('job.a', 1);
-    await journal.remove('job.never', 1);
-    assert.equal((await journal.read('job.a')).length, 2);
+      await Promise.all(['job.a', 'job.b', 'job.never'].map((name) => journal.remove(name, isEnd)));
 
-    await journal.remove('job.a', 2);
-    assert.deepEqual(await journal.read('job.a'), []);
-  });
+      assert.deepEqual(seen.sort(), [
+        [2, 'end'],
+        [2, 'two'],
+      ]);
+      assert.deepEqual(await journal.read('job.a'), []);
+      assert.equal((await journal.read('job.b')).length, 2);
+      // A new life that is as long as the one before is another.
+      await journal.append('job.a', 0, [bytes('new'), bytes('life')]);
+      await journal.remove('job.a', isEnd);
+      assert.equal((await journal.read('job.a')).length, 2);
+    },
+  );
 
   contract('the end of every stream changes with each append to it', async (journal) => {
     await journal.append('job.a', 0, [bytes('one'), bytes('two')]);

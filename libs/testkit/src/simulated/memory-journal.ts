@@ -80,8 +80,9 @@ export class MemoryJournal implements Journal {
     return new Map(all.map(([name, events]) => [name, events.length]));
   }
 
-  async remove(stream: string, last?: number): Promise<void> {
-    if (last !== undefined && this.byStream.get(stream)?.length !== last) return;
+  async remove(stream: string, condition?: (last: JournalEvent) => boolean): Promise<void> {
+    const last = this.byStream.get(stream)?.at(-1);
+    if (last === undefined || condition?.(last) === false) return;
     this.byStream.delete(stream);
   }
 
