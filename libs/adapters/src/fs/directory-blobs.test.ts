@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, readdir, truncate, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -90,6 +90,14 @@ test('what a crashed writer left is removed at the next opening, what is being w
   await DirectoryBlobs.open(folder.path);
 
   assert.deepEqual(await readdir(join(folder.path, 'tmp')), ['in-work']);
+  await folder.remove();
+});
+
+test('a directory opens although what another process was writing is gone before it is looked at', async () => {
+  const { folder } = await opened();
+  // Listed, and not there when asked about: what a rename in between leaves.
+  await symlink(join(folder.path, 'nowhere'), join(folder.path, 'tmp', 'renamed'));
+  await DirectoryBlobs.open(folder.path);
   await folder.remove();
 });
 

@@ -47,9 +47,7 @@ export class DirectoryBlobs implements Blobs {
     await guarded(directory, async () => {
       await mkdir(blobs.temporary, { recursive: true });
       for (const name of await readdir(blobs.temporary)) {
-        const path = join(blobs.temporary, name);
-        const { mtimeMs } = await stat(path);
-        if (Date.now() - mtimeMs > BLOB_LIMITS.temporaryAgeMs) await unlink(path);
+        await removeOld(join(blobs.temporary, name));
       }
     });
     for await (const { bytes } of blobs.list()) void bytes; // counts what is there
@@ -205,8 +203,8 @@ export class DirectoryBlobs implements Blobs {
     this.usedBytes += bytes - (before?.bytes ?? 0);
     await syncFolder(folder);
     if (made !== undefined) await syncFolder(this.directory);
-    const { mtimeMs } = await stat(path);
-    return { digest, bytes, modifiedMs: mtimeMs };
+    const kept = await this.stat(digest); // another process may have removed it by now
+    return kept ?? { digest, bytes, modifiedMs: Date.now() };
   }
 
   private get temporary(): string {
@@ -217,6 +215,16 @@ export class DirectoryBlobs implements Blobs {
     const hex = DIGEST.exec(digest)?.[1];
     if (hex === undefined) throw invalidArgument(`'${digest.slice(0, 80)}' is no blob's digest`);
     return join(this.directory, hex.slice(0, 2), hex);
+  }
+}
+
+/** A file of a writer that died. Where several processes share the directory, a living one's may be gone before we look. */
+async function removeOld(path: string): Promise<void> {
+  try {
+    const { mtimeMs } = await stat(path);
+    if (Date.now() - mtimeMs > BLOB_LIMITS.temporaryAgeMs) await unlink(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }
 
