@@ -17,15 +17,22 @@ export async function followJob(
   { cancel = true }: { readonly cancel?: boolean } = {},
 ): Promise<Job> {
   const progress = await showProgress(invocation.io, invocation.json);
+  let shown = { done: 0, total: 0, unit: '' };
   try {
     const job = await heddle.waitForJob(id, {
       signal: invocation.signal,
-      onChange: ({ progress: p }) => p && progress.update(p.done, p.total, p.unit, p.message),
+      onChange: ({ progress: p }) => {
+        if (p === null) return;
+        shown = p;
+        progress.update(p.done, p.total, p.unit, p.message);
+      },
+      onSilence: () =>
+        progress.update(shown.done, shown.total, shown.unit, 'no answer; asking again'),
     });
     if (job.state === 'JOB_STATE_SUCCEEDED') return job;
     throw endedBadly(job);
   } catch (thrown) {
-    if (!invocation.signal.aborted) throw thrown;
+    if (!invocation.signal.aborted) throw lostSight(invocation, id, thrown);
     progress.stop();
     if (!cancel)
       throw new InterruptedError(`interrupted; job ${id} goes on where its service runs`);
@@ -34,6 +41,17 @@ export async function followJob(
   } finally {
     progress.stop();
   }
+}
+
+/** A cluster that does not answer has not lost the job: says how to find it again. */
+function lostSight({ server }: Invocation, id: string, thrown: unknown): unknown {
+  const error = OperationError.from(thrown);
+  const isOfJob = error.details['job'] === id;
+  if (server === undefined || error.code !== 'unavailable' || isOfJob) return thrown;
+  const message = `${error.message}; job ${id} goes on there: heddle job watch ${id}`;
+  const { code, details, retryAfterMs } = error;
+  const delay = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return new OperationError({ code, message, details: { ...details, job: id }, ...delay });
 }
 
 async function cancelAndWait(invocation: Invocation, heddle: Heddle, id: string): Promise<void> {

@@ -99,6 +99,46 @@ test('a watched job is followed over a broken stream to its end', async () => {
   });
 });
 
+test('a server that is away longer than a few tries is waited for, which the caller is told; without patience it is his error', async () => {
+  let watches = 0;
+  const handlers: ContractHandlers = {
+    jobs: {
+      async *Watch({ id }) {
+        watches++;
+        yield {}; // a stream that has begun is not repeated by the channel
+        if (watches < 6) throw new OperationError({ code: 'unavailable', message: 'restarting' });
+        yield { job: { id, state: 'JOB_STATE_SUCCEEDED' } };
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    const told: string[] = [];
+    const job = await heddle.waitForJob('j', { onSilence: ({ message }) => told.push(message) });
+    assert.equal(job.state, 'JOB_STATE_SUCCEEDED');
+    assert.ok(told.length > 0 && told.every((message) => message === 'restarting'));
+    watches = Number.NEGATIVE_INFINITY;
+    await assert.rejects(heddle.waitForJob('j', { patienceMs: 0 }), { code: 'unavailable' });
+    await assert.rejects(heddle.waitForJob('j', { patienceMs: 1 }), { message: 'restarting' });
+  });
+});
+
+test('who waits for a server that is away can stop waiting at once', async () => {
+  const handlers: ContractHandlers = {
+    jobs: {
+      async *Watch() {
+        yield {};
+        throw new OperationError({ code: 'unavailable', message: 'restarting' });
+      },
+    },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    const leave = new AbortController();
+    const onSilence = () => leave.abort(new OperationError({ code: 'cancelled', message: 'left' }));
+    const waiting = heddle.waitForJob('j', { signal: leave.signal, onSilence });
+    await assert.rejects(waiting, { code: 'cancelled' });
+  });
+});
+
 test('an artifact arrives whole, and tensors go to a checkpoint and come back', async () => {
   const bytes = Uint8Array.from({ length: 700_000 }, (_, i) => i % 251);
   const handlers: ContractHandlers = {

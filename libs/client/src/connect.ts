@@ -8,6 +8,7 @@ import {
   artifactChunks,
   type Outcome,
   outcomeOf,
+  type WatchOptions,
   waitForJob,
   watchJob,
 } from './jobs.ts';
@@ -36,10 +37,10 @@ export interface Heddle extends Clients {
     inputs: readonly LabelledTensor[],
     options?: StreamOptions,
   ): Promise<AppliedLorsa>;
-  watchJob(id: string, options?: CallOptions): AsyncGenerator<Job>;
+  watchJob(id: string, options?: WatchOptions): AsyncGenerator<Job>;
   waitForJob(
     id: string,
-    options?: CallOptions & { readonly onChange?: (job: Job) => void },
+    options?: WatchOptions & { readonly onChange?: (job: Job) => void },
   ): Promise<Job>;
   outcome(id: string, options?: CallOptions): Promise<Outcome>;
   artifactChunks(id: string, name: string, options?: CallOptions): AsyncGenerator<Uint8Array>;

@@ -1,8 +1,16 @@
+import { setTimeout } from 'node:timers/promises';
 import { dataLoss, type Json, OperationError, present, resourceExhausted } from '@heddle/core';
 import type { CallOptions, Client } from '@heddle/ports';
 import type { Artifact, Job, JobState, Provenance } from '@heddle/ports/proto/common';
 import type { JobsService } from '@heddle/ports/proto/jobs';
-import { ARTIFACT_BYTES_MAX, WATCH_RESUMES_MAX } from './limits.ts';
+import {
+  ARTIFACT_BYTES_MAX,
+  WATCH_HEALTHY_MS,
+  WATCH_PATIENCE_MS,
+  WATCH_PAUSE_MS_MAX,
+  WATCH_PAUSE_MS_MIN,
+  WATCH_RESUMES_MAX,
+} from './limits.ts';
 
 type Jobs = Client<JobsService>;
 
@@ -14,32 +22,78 @@ const ENDED: ReadonlySet<JobState> = new Set([
 
 const hasEnded = (job: Job): boolean => ENDED.has(job.state);
 
+export interface WatchOptions extends CallOptions {
+  /** How long the stream may be broken before that is the caller's error: a minute; 0 tries again three times at once. */
+  readonly patienceMs?: number;
+  /** Told when the stream broke and is asked for again after a pause; the job itself goes on meanwhile. */
+  readonly onSilence?: (error: OperationError) => void;
+}
+
 /** The job now and after every change, until it has ended; goes on by itself when the stream breaks. */
 export async function* watchJob(
   jobs: Jobs,
   id: string,
-  options: CallOptions = {},
+  { patienceMs, onSilence, ...call }: WatchOptions = {},
 ): AsyncGenerator<Job> {
   let sequence = -1;
-  for (let resumes = 0; ; resumes++) {
+  const breaks = new Breaks(patienceMs ?? WATCH_PATIENCE_MS, call.signal);
+  for (;;) {
+    let error = new OperationError({
+      code: 'unavailable',
+      message: `the server stopped telling about job ${id} before it ended; ask again later`,
+    });
     try {
-      for await (const { job } of jobs.Watch({ id }, options)) {
+      breaks.opened();
+      for await (const { job } of jobs.Watch({ id }, call)) {
         if (job === null) continue;
-        if (job.sequence > sequence) resumes = 0; // only news counts: a stream that breaks for ever must end
+        if (job.sequence > sequence) breaks.forget(); // only news counts: a stream that breaks for ever must end
         sequence = job.sequence;
         yield job;
         if (hasEnded(job)) return;
       }
     } catch (thrown) {
-      const error = OperationError.from(thrown);
-      if (error.code !== 'unavailable' || resumes >= WATCH_RESUMES_MAX) throw error;
+      error = OperationError.from(thrown);
+      if (error.code !== 'unavailable') throw error;
     }
-    if (resumes >= WATCH_RESUMES_MAX) {
-      throw new OperationError({
-        code: 'unavailable',
-        message: `the server stopped telling about job ${id} before it ended; ask again later`,
-      });
-    }
+    await breaks.pause(error, onSilence);
+  }
+}
+
+/** Breaks of one watch in a row: the first are followed by another try at once, the others by pauses that grow. */
+class Breaks {
+  private readonly patienceMs: number;
+  private readonly signal: AbortSignal | undefined;
+  private count = 0;
+  private sinceMs = 0;
+  private openedMs = 0;
+
+  constructor(patienceMs: number, signal: AbortSignal | undefined) {
+    this.patienceMs = patienceMs;
+    this.signal = signal;
+  }
+
+  opened(): void {
+    this.openedMs = performance.now();
+  }
+
+  forget(): void {
+    this.count = 0;
+  }
+
+  /** Resolves when it is time to ask again. Errors: the given one, once patience has ended; that of the signal. */
+  async pause(error: OperationError, told?: (error: OperationError) => void): Promise<void> {
+    const nowMs = performance.now();
+    if (nowMs - this.openedMs > WATCH_HEALTHY_MS) this.forget();
+    if (this.count === 0) this.sinceMs = nowMs;
+    this.count++;
+    const pauses = this.count - WATCH_RESUMES_MAX;
+    if (pauses <= 0) return;
+    if (nowMs - this.sinceMs >= this.patienceMs) throw error;
+    told?.(error);
+    const delayMs = Math.min(WATCH_PAUSE_MS_MIN * 2 ** (pauses - 1), WATCH_PAUSE_MS_MAX);
+    await setTimeout(delayMs, undefined, this.signal && { signal: this.signal }).catch(() => {
+      throw OperationError.from(this.signal?.reason);
+    });
   }
 }
 
@@ -47,11 +101,11 @@ export async function* watchJob(
 export async function waitForJob(
   jobs: Jobs,
   id: string,
-  options: CallOptions & { readonly onChange?: (job: Job) => void } = {},
+  options: WatchOptions & { readonly onChange?: (job: Job) => void } = {},
 ): Promise<Job> {
-  const { onChange, ...call } = options;
+  const { onChange, ...watch } = options;
   let last: Job | undefined;
-  for await (const job of watchJob(jobs, id, call)) {
+  for await (const job of watchJob(jobs, id, watch)) {
     last = job;
     onChange?.(job);
   }

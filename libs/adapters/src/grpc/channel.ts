@@ -30,7 +30,7 @@ import {
   UNARY_TIMEOUT_MS,
   WHY_MS,
 } from './limits.ts';
-import { fromServiceError } from './status.ts';
+import { connectionFailure, fromServiceError } from './status.ts';
 import { type Target, targetOf } from './target.ts';
 import { channelCredentials, nameIndication } from './tls-credentials.ts';
 
@@ -123,9 +123,7 @@ function whyNot(client: Client): Promise<string> {
   const none = () => Buffer.alloc(0);
   const path = '/grpc.health.v1.Health/Check';
   client.makeUnaryRequest(path, none, none, {}, { deadline: Date.now() + WHY_MS }, (error) => {
-    const reason = /Last error: (?:Error: )?(.*?)\.?( Resolution note:.*)?$/s.exec(
-      error?.details ?? '',
-    )?.[1];
+    const reason = connectionFailure(error?.details ?? '');
     const isAuthority = reason !== undefined && /certificate/.test(reason);
     const hint = isAuthority ? ': is the authority that --tls-ca names its own?' : '';
     resolve(reason === undefined ? '' : ` (${reason}${hint})`);

@@ -36,7 +36,7 @@ export function toStatus(error: OperationError): StatusObject {
 export function fromServiceError(error: ServiceError): OperationError {
   const detail = detailOf(error.metadata);
   if (detail === undefined) {
-    const message = notServed(error.details) ?? error.details;
+    const message = notServed(error.details) ?? notConnected(error.details) ?? error.details;
     return new OperationError({ code: codeOf(error.code), message, cause: error });
   }
   const code = CODES.find((known) => known === detail.code) ?? codeOf(error.code);
@@ -56,6 +56,16 @@ function notServed(details: string): string | undefined {
   const method = /^The server does not implement the method \/(\S+)/.exec(details)?.[1];
   if (method === undefined) return undefined;
   return `${method} is not answered there: the process was brought up without that service (see heddle up --services), or the method is not built yet`;
+}
+
+/** Why a channel has no connection, in grpc-js' own words without those that say nothing; undefined for other texts. */
+export function connectionFailure(details: string): string | undefined {
+  return /Last error: (?:Error: )?(.*?)\.?( Resolution note:.*)?$/s.exec(details)?.[1];
+}
+
+function notConnected(details: string): string | undefined {
+  const why = connectionFailure(details);
+  return why === undefined ? undefined : `the server does not answer (${why})`;
 }
 
 /** The typed detail of an error, as jobs keep it too. */

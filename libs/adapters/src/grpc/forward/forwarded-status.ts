@@ -1,6 +1,6 @@
 import { Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import { DETAILS_TRAILER, toStatus } from '../status.ts';
+import { connectionFailure, DETAILS_TRAILER, toStatus } from '../status.ts';
 import type { Upstream } from './upstream.ts';
 
 /** When to come back to a service that does not answer: about the time that a process takes to start. */
@@ -29,10 +29,10 @@ export function forwardedStatus(found: StatusObject, upstream: Upstream): Status
 
 function down({ details }: StatusObject, { contract, addresses }: Upstream): OperationError {
   const at = addresses.join(', ');
-  const why = details.replace(/^No connection established\. Last error: (?:Error: )?/, '');
+  const why = connectionFailure(details) ?? details;
   return new OperationError({
     code: 'unavailable',
-    message: `the ${contract} service does not answer at ${at}: is it running? (${why.replace(/\.? Resolution note: .*$/s, '')})`,
+    message: `the ${contract} service does not answer at ${at}: is it running? (${why})`,
     details: { service: contract },
     retryAfterMs: RETRY_AFTER_MS,
   });
