@@ -129,10 +129,10 @@ export class Incarnation {
   private faultyJournal(journal: Journal): Journal {
     const { counts } = this.weather;
     return {
-      append: (stream, expected, events) =>
+      append: (stream, expected, events, life) =>
         this.call(async () => {
           try {
-            const last = await journal.append(stream, expected, events);
+            const last = await journal.append(stream, expected, events, life);
             if (this.hit(RATES.crashAfterAppend)) {
               counts.add('crash between append and enqueue');
               this.crash();

@@ -2,6 +2,8 @@
 export interface JournalEvent {
   readonly stream: string;
   readonly sequence: number;
+  /** Of the stream since it began; another once it was removed and began again. */
+  readonly life: number;
   /** Milliseconds since 1970, stamped by the journal. */
   readonly timeMs: number;
   readonly bytes: Uint8Array;
@@ -14,10 +16,15 @@ export interface JournalEvent {
 export interface Journal {
   /**
    * Appends events after `expected` (0 for a new stream), all or none; resolves to the new last sequence.
-   * Errors: `aborted` when the stream's last sequence is another (fold again, decide again); `resource_exhausted`
+   * Errors: `aborted` when the stream's last sequence is another, or its life is not the given one (fold again, decide again); `resource_exhausted`
    * when the disk or the budget is full (nothing was written).
    */
-  append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number>;
+  append(
+    stream: string,
+    expected: number,
+    events: readonly Uint8Array[],
+    life?: number,
+  ): Promise<number>;
   /**
    * Events after `after` in order; empty for an unknown stream. Errors: `aborted` when the stream ends before `after`, or is
    * another than the one that was read so far: somebody removed it meanwhile, so whoever folded it begins at 0.

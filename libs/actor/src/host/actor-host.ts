@@ -34,6 +34,10 @@ export interface Decided<State, Event, Effect> {
 interface Actor<State> {
   readonly mailbox: Mailbox;
   state: State;
+  /** Of the journal that the state was folded from. */
+  life: number | undefined;
+  /** An append was refused: if nothing new explains it, this memory is of a journal that is no more. */
+  suspect: boolean;
 }
 
 export interface ActorHostOptions<Message = never> {
@@ -112,6 +116,7 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
         const error = OperationError.from(thrown);
         if (error.code === 'aborted') {
           conflicts += 1;
+          actor.suspect = true;
           this.options.onLostRace?.(id, message);
           if (conflicts >= JOB_LIMITS.conflictsMax) throw error;
           if (conflicts > 2) await this.options.clock.sleep(conflicts);
@@ -137,7 +142,12 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
     if (events.length > 0) {
       const expected = behaviour.sequence(before);
       const encoded = events.map((event) => behaviour.encode(event));
-      const last = await this.options.journal.append(behaviour.stream(id), expected, encoded);
+      const last = await this.options.journal.append(
+        behaviour.stream(id),
+        expected,
+        encoded,
+        actor.life,
+      );
       assert(last === expected + events.length, () => `append to ${id} ended at ${last}`);
       assert(behaviour.sequence(state) === last, () => `${id} decided another sequence`);
       actor.state = state;
@@ -148,7 +158,8 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
   private async refresh(id: string, actor: Actor<State>): Promise<State> {
     const { behaviour } = this;
     const fresh = await this.news(id, actor);
-    for (const { sequence, bytes } of fresh) {
+    for (const { sequence, life, bytes } of fresh) {
+      actor.life = life;
       assert(
         sequence === behaviour.sequence(actor.state) + 1,
         () => `event ${sequence} of ${id} follows ${behaviour.sequence(actor.state)}`,
@@ -164,12 +175,18 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
     const after = behaviour.sequence(actor.state);
     const stream = behaviour.stream(id);
     try {
-      return await options.journal.read(stream, after);
+      const fresh = await options.journal.read(stream, after);
+      const [first] = fresh;
+      const same = actor.life === undefined || first?.life === actor.life;
+      const explained = first === undefined ? !actor.suspect : same;
+      actor.suspect = false;
+      if (after === 0 || explained) return fresh;
     } catch (thrown) {
       if (after === 0 || OperationError.from(thrown).code !== 'aborted') throw thrown;
-      actor.state = behaviour.initial(id);
-      return options.journal.read(stream);
     }
+    actor.state = behaviour.initial(id);
+    actor.life = undefined;
+    return options.journal.read(stream);
   }
 
   /** Supervision: a broken invariant costs the memory of this actor, never the process. */
@@ -179,6 +196,7 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
     } catch (thrown) {
       if (thrown instanceof AssertionError) {
         actor.state = this.behaviour.initial(id);
+        actor.life = undefined;
         this.options.onFall?.(id, thrown);
       }
       throw thrown;
@@ -195,6 +213,8 @@ export class ActorHost<State, Event, Message, Effect extends { readonly type: st
     const actor = {
       mailbox: new Mailbox(JOB_LIMITS.mailboxMax),
       state: this.behaviour.initial(id),
+      life: undefined,
+      suspect: false,
     };
     this.actors.set(id, actor);
     if (this.actors.size > JOB_LIMITS.actorsCachedMax) this.passivate();

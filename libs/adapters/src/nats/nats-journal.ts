@@ -51,14 +51,22 @@ export class NatsJournal implements Journal {
     return new NatsJournal(link, found);
   }
 
-  async append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number> {
+  async append(
+    stream: string,
+    expected: number,
+    events: readonly Uint8Array[],
+    life?: number,
+  ): Promise<number> {
     assert(events.length > 0, 'an append of no events');
     const message = packEvents(events);
     this.link.checkMessage(message.length);
     const of = this.subject(stream);
     const known = this.tails.get(stream);
-    const base = known?.last === expected ? known : await tailOf(this.link, of);
-    if (base.last !== expected) {
+    const isLife = ({ born }: Tail): boolean =>
+      expected === 0 || life === undefined || born === life;
+    const trusted = known?.last === expected && isLife(known);
+    const base = trusted ? known : await tailOf(this.link, of);
+    if (base.last !== expected || !isLife(base)) {
       this.remember(stream, base);
       throw conflict(stream, expected, base.last);
     }
@@ -89,7 +97,10 @@ export class NatsJournal implements Journal {
     for (const message of messages) {
       if (firstEvent(message) !== expected) throw gap(stream, expected, firstEvent(message));
       for (const bytes of unpackEvents(message.data)) {
-        events.push({ stream, sequence: expected, timeMs: message.timeMs, bytes });
+        events.push({
+          ...{ stream, sequence: expected, life: bornAt(message) },
+          ...{ timeMs: message.timeMs, bytes },
+        });
         expected += 1;
       }
     }
@@ -217,7 +228,8 @@ const firstEvent = (message: Stored): number => Number(message.headers?.get('Hed
 /** The last of the events that a message holds. */
 function lastIn(stream: string, message: Stored): JournalEvent {
   const bytes = unpackEvents(message.data).at(-1) ?? new Uint8Array();
-  return { stream, sequence: lastEvent(message), timeMs: message.timeMs, bytes };
+  const { timeMs } = message;
+  return { stream, sequence: lastEvent(message), life: bornAt(message), timeMs, bytes };
 }
 
 const lastEvent = (message: Stored): number => Number(message.headers?.get('Heddle-Last'));

@@ -9,6 +9,7 @@ interface StreamRow {
 }
 
 interface EventRow {
+  readonly id: number;
   readonly sequence: number;
   readonly time_ms: number;
   readonly bytes: Uint8Array;
@@ -22,14 +23,20 @@ export class SqliteJournal implements Journal {
     this.file = new SqliteFile(path, options);
   }
 
-  async append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number> {
+  async append(
+    stream: string,
+    expected: number,
+    events: readonly Uint8Array[],
+    life?: number,
+  ): Promise<number> {
     assert(events.length > 0, 'an append of no events');
     for (const { length } of events) checkMessage(length);
     const { file } = this;
     return file.write(() => {
       const row = this.row(stream);
       const last = row?.last ?? 0;
-      if (last !== expected) throw conflict(stream, expected, last);
+      const another = expected > 0 && life !== undefined && life !== row?.id;
+      if (last !== expected || another) throw conflict(stream, expected, last);
       const id =
         row?.id ??
         Number(
@@ -115,13 +122,14 @@ export class SqliteJournal implements Journal {
     return file.read(() => {
       const rows = file
         .sql(
-          `SELECT e.sequence, e.time_ms, e.bytes FROM events e JOIN streams s ON s.id = e.stream
+          `SELECT s.id, e.sequence, e.time_ms, e.bytes FROM events e JOIN streams s ON s.id = e.stream
            WHERE s.name = ? AND e.sequence > ? ORDER BY e.sequence LIMIT ?`,
         )
         .all(stream, after, limit) as unknown as readonly EventRow[];
-      return rows.map(({ sequence, time_ms, bytes }) => ({
+      return rows.map(({ id, sequence, time_ms, bytes }) => ({
         stream,
         sequence,
+        life: id,
         timeMs: time_ms,
         bytes,
       }));

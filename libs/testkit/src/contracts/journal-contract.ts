@@ -135,6 +135,24 @@ export function journalContract(name: string, open: () => Promise<JournalHarness
   });
 
   contract(
+    'an append that was decided on another life of the stream is aborted',
+    async (journal) => {
+      await journal.append('job.a', 0, [bytes('one'), bytes('two')]);
+      const [old] = await journal.read('job.a');
+      assert.equal(await journal.append('job.a', 2, [bytes('three')], old?.life), 3);
+      await journal.remove('job.a');
+      await journal.append('job.a', 0, [bytes('1'), bytes('2'), bytes('3')], old?.life);
+
+      await assert.rejects(journal.append('job.a', 3, [bytes('four')], old?.life), aborted);
+
+      const events = await journal.read('job.a');
+      assert.deepEqual([events.length, new Set(events.map(({ life }) => life)).size], [3, 1]);
+      assert.notEqual(events[0]?.life, old?.life);
+      assert.equal(await journal.append('job.a', 3, [bytes('4')], events[0]?.life), 4);
+    },
+  );
+
+  contract(
     'a stream is removed only while its last event is the one that was meant',
     async (journal) => {
       await journal.append('job.a', 0, [bytes('one'), bytes('end')]);

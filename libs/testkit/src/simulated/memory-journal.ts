@@ -12,14 +12,22 @@ export class MemoryJournal implements Journal {
   private readonly options: MemoryJournalOptions;
   private readonly byStream = new Map<string, JournalEvent[]>();
   private readonly waiters = new Set<() => void>();
+  private lives = 0;
 
   constructor(options: MemoryJournalOptions) {
     this.options = options;
   }
 
-  async append(stream: string, expected: number, events: readonly Uint8Array[]): Promise<number> {
+  async append(
+    stream: string,
+    expected: number,
+    events: readonly Uint8Array[],
+    life?: number,
+  ): Promise<number> {
     const known = this.byStream.get(stream) ?? [];
-    if (this.options.fence !== false && known.length !== expected) {
+    const present = known[0]?.life ?? ++this.lives;
+    const another = expected > 0 && life !== undefined && life !== present;
+    if (this.options.fence !== false && (known.length !== expected || another)) {
       throw new OperationError({
         code: 'aborted',
         message: `${stream} ends at ${known.length}, not at ${expected}`,
@@ -27,7 +35,13 @@ export class MemoryJournal implements Journal {
     }
     const timeMs = this.options.clock.now();
     for (const bytes of events) {
-      known.push({ stream, sequence: known.length + 1, timeMs, bytes: bytes.slice() });
+      known.push({
+        stream,
+        sequence: known.length + 1,
+        life: present,
+        timeMs,
+        bytes: bytes.slice(),
+      });
     }
     this.byStream.set(stream, known);
     for (const wake of [...this.waiters]) wake();
