@@ -19,6 +19,9 @@ export interface LaunchOptions {
   readonly within?: readonly string[];
 }
 
+/** Those of `services/embedded/bin/node24.js`. */
+const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=8'];
+
 /** Children of this test process, so that none outlives it. */
 const children = new Set<ChildProcess>();
 process.on('exit', () => {
@@ -31,7 +34,7 @@ export function launch(
   args: readonly string[] = [],
   options: LaunchOptions = {},
 ): Launched {
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning', script, ...args];
+  const node = [process.execPath, ...FLAGS, script, ...args];
   return launchCommand([...(options.within ?? []), ...node], options);
 }
 
