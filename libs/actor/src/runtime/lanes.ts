@@ -48,8 +48,10 @@ export class Lanes {
     await this.learn(book, JOB_LIMITS.laneFreshMs);
     const waiting = this.held.get(book)?.get(first.job)?.effects ?? [];
     const known = new Set(waiting.map(({ key }) => key));
-    const fresh = effects.filter(({ key }) => !known.has(key) && !book.has(key));
+    const fresh = effects.filter(({ key }) => !known.has(key));
     if (fresh.length === 0) return;
+    // Decided just now: one that is in the book is of a job of the same name that is no more, or is pushed once too often.
+    for (const { key } of fresh) book.remove(key);
     const atMs = this.options.clock.monotonic();
     this.hold(book, first.job, { effects: [...waiting, ...fresh], atMs });
     await this.fill(book);

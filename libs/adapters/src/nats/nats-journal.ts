@@ -92,23 +92,17 @@ export class NatsJournal implements Journal {
     const begun = known?.last === after;
     // Not from the stream's beginning: a replica that lags may still have messages of a life before a removal.
     const messages = await readUpTo(this.link, of, begun ? known.seq + 1 : bornAt(last), last);
-    const events: JournalEvent[] = [];
-    let expected = begun ? after + 1 : 1;
-    for (const message of messages) {
-      if (firstEvent(message) !== expected) throw gap(stream, expected, firstEvent(message));
-      for (const bytes of unpackEvents(message.data)) {
-        events.push({
-          ...{ stream, sequence: expected, life: bornAt(message) },
-          ...{ timeMs: message.timeMs, bytes },
-        });
-        expected += 1;
+    const events = eventsOf(stream, messages, begun ? after + 1 : 1);
+    if (typeof events === 'object') {
+      const end = messages.at(-1);
+      if (end !== undefined) {
+        this.remember(stream, { last: lastEvent(end), seq: end.seq, born: bornAt(end) });
       }
+      return events.filter(({ sequence }) => sequence > after);
     }
-    const end = messages.at(-1);
-    if (end !== undefined) {
-      this.remember(stream, { last: expected - 1, seq: end.seq, born: bornAt(end) });
-    }
-    return events.filter(({ sequence }) => sequence > after);
+    // Removed while it was being read, which takes several requests, or really lost: then its end is still what it was.
+    if ((await lastOf(this.link, of))?.seq !== last.seq) return this.read(stream, after);
+    throw gap(stream, events, messages);
   }
 
   async *follow(stream: string, after: number, signal: AbortSignal): AsyncGenerator<JournalEvent> {
@@ -225,6 +219,26 @@ export class NatsJournal implements Journal {
 
 const firstEvent = (message: Stored): number => Number(message.headers?.get('Heddle-First'));
 
+/** The events of these messages; or the number of the first that is missing. */
+function eventsOf(
+  stream: string,
+  messages: readonly Stored[],
+  first: number,
+): readonly JournalEvent[] | number {
+  const events: JournalEvent[] = [];
+  let sequence = first;
+  for (const message of messages) {
+    if (firstEvent(message) !== sequence) return sequence;
+    const { timeMs } = message;
+    const life = bornAt(message);
+    for (const bytes of unpackEvents(message.data)) {
+      events.push({ stream, sequence, life, timeMs, bytes });
+      sequence += 1;
+    }
+  }
+  return events;
+}
+
 /** The last of the events that a message holds. */
 function lastIn(stream: string, message: Stored): JournalEvent {
   const bytes = unpackEvents(message.data).at(-1) ?? new Uint8Array();
@@ -250,7 +264,8 @@ function conflict(stream: string, expected: number, last: number): OperationErro
   });
 }
 
-function gap(stream: string, expected: number, found: number): OperationError {
+function gap(stream: string, expected: number, messages: readonly Stored[]): OperationError {
+  const found = messages.map(firstEvent).find((first) => first > expected) ?? 0;
   return dataLoss(
     `the journal lost events of ${stream}: ${expected} should come and ${found} does. Restore the stream from a replica or a backup`,
     { details: { expected, found } },
