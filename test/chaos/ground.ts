@@ -152,10 +152,22 @@ export class Ground {
    * until it is started again; its whole health page says so. This is what whoever looks after it does.
    */
   async reviveNats(): Promise<void> {
-    const { status } = await fetch(`${this.nats.monitor}/healthz`);
-    if (status === 200) return;
+    const health = await fetch(`${this.nats.monitor}/healthz`).catch(() => undefined);
+    if (health?.status === 200) return;
     await this.nats.kill();
     await this.nats.restart();
+  }
+
+  /** Whatever a schedule that could not be finished has left broken is whole again. */
+  async recover(): Promise<void> {
+    for (const disk of [this.disks.nats, this.disks.blobs]) await disk.free();
+    await this.reviveNats();
+    for (const process of this.cluster.processes) {
+      if (process.alive) process.signal('SIGCONT');
+      this.proxyOf(process).heal();
+      if (!process.alive) await this.startAgain(process);
+    }
+    await this.cluster.ready();
   }
 
   /** What was redelivered and fenced off since this was last asked. */

@@ -74,11 +74,18 @@ export async function runSeed(
   const violations: string[] = [];
   for (let tries = 0; ; tries++) {
     const plan = schedule(seed, tries);
-    const one = await runSchedule(ground, workload, baseline, plan);
+    const one = await runSchedule(ground, workload, baseline, plan).catch(
+      async (thrown: unknown) => {
+        await ground.recover();
+        const why = thrown instanceof Error ? thrown.message : String(thrown);
+        return { blow: undefined, sequenceEnd: 0, violations: [`could not be finished: ${why}`] };
+      },
+    );
     violations.push(...one.violations);
     const { blow, sequenceEnd } = one;
     if (blow === undefined && tries + 1 < TRIES_MAX && violations.length === 0) continue;
-    if (blow === undefined) violations.push(`the fault missed its job ${tries + 1} times`);
+    if (blow === undefined && violations.length === 0)
+      violations.push(`the fault missed its job ${tries + 1} times`);
     const { redeliveries, fenced } = await ground.tally();
     return {
       ...{ seed, fault: plan.fault, sequenceEnd, redeliveries, violations, tries: tries + 1 },

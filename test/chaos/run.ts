@@ -25,6 +25,9 @@ if (unknown !== undefined) throw new Error(`no fault ${unknown}; there are ${FAU
 const missing = missingServer(SERVERS.natsCurrent) ?? (await missingMount());
 if (missing !== undefined) throw new Error(missing);
 
+// Ended from outside, it still takes its processes and mounts with it.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
+
 const startedMs = performance.now();
 const ground = await Ground.open({ fence: !values.unfenced });
 const verdicts: Verdict[] = [];
