@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, OperationError, resourceExhausted } from '@heddle/core';
-import type { BlobDigest, Clock, ContentFile, Journal } from '@heddle/ports';
+import type { BlobDigest, Clock, ContentFile, Journal, JournalEvent } from '@heddle/ports';
 import { UPLOAD_KEPT_MS, UPLOADS_MAX } from '../limits.ts';
 
 /** Events of an upload's stream; `v` is their version, and old ones are folded for ever. */
@@ -51,7 +51,9 @@ export class Uploads {
       const last = (await this.journal.read(stream)).at(-1);
       if (last === undefined) continue;
       if (this.clock.now() - last.timeMs > UPLOAD_KEPT_MS) {
-        await this.journal.remove(stream, last.sequence).catch(() => undefined);
+        const isSame = ({ life, sequence }: JournalEvent): boolean =>
+          life === last.life && sequence === last.sequence;
+        await this.journal.remove(stream, isSame).catch(() => undefined);
         continue;
       }
       const event = JSON.parse(new TextDecoder().decode(last.bytes)) as UploadEvent;
