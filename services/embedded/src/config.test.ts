@@ -78,7 +78,17 @@ test('blobs are in a bucket under a prefix, in NATS, or in a directory', () => {
   });
   assert.deepEqual(blobsOf('/mnt/shared'), { kind: 'directory', path: '/mnt/shared' });
   assert.throws(() => blobsOf('gs://things'), /HEDDLE_BLOBS=gs:\/\/things/);
+  assert.throws(() => blobsOf('s3:things'), /HEDDLE_BLOBS=s3:things is neither/);
   assert.throws(() => blobsOf('nats'), /needs HEDDLE_NATS/);
+});
+
+test('what Kubernetes says of a Service that is called heddle is no port of ours', () => {
+  const { grpcPort, httpPort } = readConfig({
+    HEDDLE_PORT: 'tcp://10.96.0.7:7411',
+    HEDDLE_HTTP_PORT: 'tcp://10.96.0.8:7412',
+  });
+  assert.deepEqual([grpcPort, httpPort], [7411, 7412]);
+  assert.throws(() => readConfig({ HEDDLE_PORT: 'http://10.96.0.7:7411' }), /HEDDLE_PORT/);
 });
 
 test('every variable that is wrong is named at once', () => {

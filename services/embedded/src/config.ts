@@ -51,8 +51,8 @@ export function readConfig(environment: Environment): Config {
   const read = new EnvironmentReader(environment);
   const config: Config = {
     host: read.text('HEDDLE_HOST') ?? '127.0.0.1',
-    grpcPort: read.whole('HEDDLE_PORT', 7411, 0, 65_535),
-    httpPort: read.whole('HEDDLE_HTTP_PORT', 7412, 0, 65_535),
+    grpcPort: read.port('HEDDLE_PORT', 7411),
+    httpPort: read.port('HEDDLE_HTTP_PORT', 7412),
     providers: read.words('HEDDLE_PROVIDERS', PROVIDERS) ?? ['cpu'],
     engineThreads: read.whole('HEDDLE_THREADS', 1, 1, 256),
     engineCacheBytes: read.whole('HEDDLE_CACHE_GIB', 4, 1, 4096) * GIB,

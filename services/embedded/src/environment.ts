@@ -23,6 +23,15 @@ export class EnvironmentReader {
     return fallback;
   }
 
+  /**
+   * A port of ours. Kubernetes sets `HEDDLE_PORT=tcp://10.0.0.1:7411` in every pod beside a Service that is called `heddle`:
+   * that is where the Service is, not where we shall listen.
+   */
+  port(name: string, fallback: number): number {
+    if (/^(?:tcp|udp|sctp):\/\//.test(this.text(name) ?? '')) return fallback;
+    return this.whole(name, fallback, 0, 65_535);
+  }
+
   words<T extends string>(name: string, known: readonly T[]): readonly T[] | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;

@@ -43,6 +43,14 @@ test('everything that is wrong with the quotas is told at once, by name', () => 
   }
 });
 
+test('a file of quotas that is not there is refused by the name of its variable', () => {
+  const context = { clock: new VirtualClock(), log: recordingLog([]) };
+  assert.throws(() => openQuotas('/no/such/quotas.json', context), {
+    code: 'failed_precondition',
+    message: /HEDDLE_QUOTAS.*no such file/,
+  });
+});
+
 test('a changed file counts within seconds; one that is wrong changes nothing and is told', async () => {
   const folder = await temporaryFolder();
   try {

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { TENANT_QUOTAS, type TenantQuotas } from '@heddle/actor';
-import { invalidArgument, OperationError } from '@heddle/core';
+import { failedPrecondition, invalidArgument, OperationError } from '@heddle/core';
 import type { Clock, Log } from '@heddle/ports';
 
 const GIB = 2 ** 30;
@@ -28,7 +28,9 @@ export function parseQuotas(text: string): QuotasOf {
   try {
     file = JSON.parse(text);
   } catch (cause) {
-    throw invalidArgument(`the quotas are no JSON: ${(cause as Error).message}`, { cause });
+    throw invalidArgument(`the quotas (HEDDLE_QUOTAS) are no JSON: ${(cause as Error).message}`, {
+      cause,
+    });
   }
   const { default: common, tenants } = objectOf(
     file,
@@ -43,7 +45,8 @@ export function parseQuotas(text: string): QuotasOf {
         [tenant, { ...base, ...entryOf(entry, `tenants.${tenant}`, problems) }] as const,
     ),
   );
-  if (problems.length > 0) throw invalidArgument(`the quotas are wrong: ${problems.join('; ')}`);
+  if (problems.length > 0)
+    throw invalidArgument(`the quotas (HEDDLE_QUOTAS) are wrong: ${problems.join('; ')}`);
   return (tenant) => own.get(tenant) ?? base;
 }
 
@@ -53,7 +56,7 @@ export function openQuotas(
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): QuotasOf {
   if (path === undefined) return () => TENANT_QUOTAS;
-  let stamp = stampOf(path);
+  let stamp = firstStampOf(path);
   let quotas = parseQuotas(readText(path));
   let checkedMs = clock.monotonic();
   return (tenant) => {
@@ -77,6 +80,15 @@ export function openQuotas(
 function stampOf(path: string): string {
   const { mtimeMs, size, ino } = statSync(path);
   return `${mtimeMs} ${size} ${ino}`;
+}
+
+function firstStampOf(path: string): string {
+  try {
+    return stampOf(path);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw failedPrecondition(`the quotas (HEDDLE_QUOTAS) cannot be read: ${why}`, { cause });
+  }
 }
 
 function readText(path: string): string {

@@ -84,7 +84,8 @@ function readBlobs(read: EnvironmentReader, isCluster: boolean): BlobsConfig {
     if (!isCluster) read.problems.push('HEDDLE_BLOBS=nats needs HEDDLE_NATS');
     return { kind: 'nats' };
   }
-  if (!text.includes('://')) return { kind: 'directory', path: text };
+  // One letter is a drive; more is a scheme, of which `s3:bucket` lacks the slashes.
+  if (!/^[a-z][a-z0-9+.-]+:/i.test(text)) return { kind: 'directory', path: text };
   const [, bucket, path = ''] =
     /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\/?(.*)$/.exec(text) ?? [];
   if (bucket === undefined) {

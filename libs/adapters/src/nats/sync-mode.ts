@@ -8,7 +8,8 @@ export type SyncMode =
 
 /** The weakest mode of all servers; the client protocol does not tell it, so it is read from their monitoring. */
 export async function readSyncMode(monitors: readonly string[]): Promise<SyncMode> {
-  if (monitors.length === 0) return { kind: 'unknown', reason: 'no monitoring address is set' };
+  if (monitors.length === 0)
+    return { kind: 'unknown', reason: 'no monitoring address is set: HEDDLE_NATS_MONITORS' };
   const modes = await Promise.all(monitors.map(modeOf));
   const rank = (mode: SyncMode): number =>
     mode.kind === 'always' ? 0 : mode.kind === 'interval' ? 1 + mode.intervalMs : Infinity;

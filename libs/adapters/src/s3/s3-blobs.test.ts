@@ -8,6 +8,7 @@ import { digestOf, missingServer, type S3Server, SERVERS, startS3 } from '@heddl
 import { systemClock } from '../clock/index.ts';
 import { S3Blobs, type S3BlobsOptions } from './index.ts';
 import type { S3Bucket } from './s3-bucket.ts';
+import { s3Error } from './s3-error.ts';
 
 /** S3 takes no smaller parts, but for the last. */
 const PART_BYTES = 5 * 1024 * 1024;
@@ -174,6 +175,13 @@ given('a wrong key is refused as such', async () => {
   const wrong = { ...server.credentials, secretAccessKey: 'wrong' };
 
   await assert.rejects(open({ credentials: wrong }), code('permission_denied'));
+});
+
+test('no credentials at all are refused with what to set', () => {
+  const none = Object.assign(new Error('none found'), { name: 'CredentialsProviderError' });
+  const said = s3Error(none, 'opening bucket b');
+  assert.ok(said instanceof OperationError && said.code === 'failed_precondition');
+  assert.match(said.message, /AWS_ACCESS_KEY_ID/);
 });
 
 given('while the server is away calls are unavailable, and afterwards they work', async () => {

@@ -33,6 +33,12 @@ export function s3Error(error: unknown, what: string): unknown {
       cause: error,
     });
   }
+  if (name === 'CredentialsProviderError') {
+    const hint = 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the AWS SDK reads';
+    return failedPrecondition(`${what}: no credentials for S3 (${message}): ${hint}`, {
+      cause: error,
+    });
+  }
   if (name === 'NoSuchBucket') return failedPrecondition(said, { cause: error });
   if (isAbsent(error)) return notFound(said, { cause: error });
   if (status === 401 || status === 403) {

@@ -61,7 +61,9 @@ async function readKeys(path: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch (cause) {
     const why = (cause as Error).message;
-    throw failedPrecondition(`the keys of tokens cannot be read: ${why}`, { cause });
+    throw failedPrecondition(`the keys of tokens (HEDDLE_TOKENS_JWKS) cannot be read: ${why}`, {
+      cause,
+    });
   }
 }
 
