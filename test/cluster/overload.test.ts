@@ -200,7 +200,7 @@ test(
       t.diagnostic(told('StartWhy', started, seconds));
       const jobs = (await jobsOf(heddle)).filter(
         ({ client_key, ended_ms = Number.POSITIVE_INFINITY }) =>
-          client_key.startsWith('load-') && ended_ms <= endedMs,
+          /^(load|soak)-/.test(client_key) && ended_ms <= endedMs,
       );
       const jobMs = jobs.map(({ created_ms, ended_ms = 0 }) => ended_ms - created_ms);
       const jobsPerS = jobs.length / ((endedMs - startedMs) / 1000);

@@ -23,7 +23,7 @@ import { activationHandlers } from './handlers.ts';
 import { importHandlers, inPlace } from './import/import-handlers.ts';
 import { importKind } from './import/import-job.ts';
 import { Uploads } from './import/uploads.ts';
-import { TEXT_SLICE_MS, TEXT_WAITING_MS_MAX } from './limits.ts';
+import { TEXT_AT_ONCE_BYTES, TEXT_SLICE_MS, TEXT_WAITING_MS_MAX } from './limits.ts';
 import { ACTIVATION_METRICS } from './metrics.ts';
 import { ModelNames } from './model-names.ts';
 import { ModelRegistry } from './model-registry.ts';
@@ -86,7 +86,11 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
     },
   });
   const runs = new RunService({ engine, store, metrics, clock });
-  const turns = new TextTurns(clock, { waitMsMax: TEXT_WAITING_MS_MAX, sliceMs: TEXT_SLICE_MS });
+  const turns = new TextTurns(clock, {
+    waitMsMax: TEXT_WAITING_MS_MAX,
+    atOnceBytes: TEXT_AT_ONCE_BYTES,
+    sliceMs: TEXT_SLICE_MS,
+  });
   const { blobs, jobs, distribution } = deps;
   const uploads = new Uploads(deps.journal, clock);
   const corpora = new Corpora({ hub, blobs, shared: distribution?.shared ?? false });

@@ -37,6 +37,8 @@ export const RETRY_AFTER_MS_MIN = 200;
 export const RETRY_AFTER_MS_MAX = 30_000;
 /** How long texts may wait to be read, by estimate: it is the event loop's time, which calls and refusals of others need too. */
 export const TEXT_WAITING_MS_MAX = 1000;
+/** Texts that are read as they come: two milliseconds, and the questions that a job asks on its way must not wait behind books. */
+export const TEXT_AT_ONCE_BYTES = 2048;
 /** Reading of texts between two turns of the event loop; a longer text takes as long as it takes. */
 export const TEXT_SLICE_MS = 10;
 

@@ -24,7 +24,7 @@ const never = new AbortController().signal;
 
 test('texts are read in the order of their arrival, with the event loop let go after each slice', async () => {
   const clock = new ReadingClock();
-  const turns = new TextTurns(clock, { waitMsMax: 1e9, sliceMs: 10 });
+  const turns = new TextTurns(clock, { waitMsMax: 1e9, sliceMs: 10, atOnceBytes: 0 });
   const read: number[] = [];
 
   await Promise.all(
@@ -46,7 +46,7 @@ test('texts are read in the order of their arrival, with the event loop let go a
 
 test('who would wait longer than the bound is told, and when to come again', async () => {
   const clock = new ReadingClock();
-  const turns = new TextTurns(clock, { waitMsMax: 1000, sliceMs: 10 });
+  const turns = new TextTurns(clock, { waitMsMax: 1000, sliceMs: 10, atOnceBytes: 0 });
   const read = (): void => {
     clock.ms += 100;
   };
@@ -70,7 +70,7 @@ test('a loop that is busy with others is waited for too: fewer texts are let in'
   const admitted = async (otherMs: number): Promise<number> => {
     const clock = new ReadingClock();
     clock.otherMs = otherMs;
-    const turns = new TextTurns(clock, { waitMsMax: 1000, sliceMs: 10 });
+    const turns = new TextTurns(clock, { waitMsMax: 1000, sliceMs: 10, atOnceBytes: 0 });
     const read = (): void => {
       clock.ms += 100;
     };
@@ -86,8 +86,19 @@ test('a loop that is busy with others is waited for too: fewer texts are let in'
   assert.ok(beside >= 4 && beside <= 6, `${beside}`);
 });
 
+test('a short text does not wait behind long ones', async () => {
+  const turns = new TextTurns(new ReadingClock(), { waitMsMax: 0, sliceMs: 10, atOnceBytes: 100 });
+  const order: string[] = [];
+  const read = (name: string) => () => order.push(name);
+  const long = [turns.take(101, never, read('long')), turns.take(101, never, read('longer'))];
+  await turns.take(100, never, read('short'));
+  await Promise.allSettled(long);
+
+  assert.equal(order[0], 'short');
+});
+
 test('a text whose caller went away is not read, and an error is its own caller’s alone', async () => {
-  const turns = new TextTurns(new ReadingClock(), { waitMsMax: 1000, sliceMs: 10 });
+  const turns = new TextTurns(new ReadingClock(), { waitMsMax: 1000, sliceMs: 10, atOnceBytes: 0 });
   const gone = new AbortController();
   const kept = turns.take(1, never, () => {
     throw new Error('no text');

@@ -9,6 +9,8 @@ interface Turn {
 export interface TextTurnsLimits {
   /** Estimated time until what waits is done, past which more is refused. */
   readonly waitMsMax: number;
+  /** A text of at most so much is read as it comes: it takes less than its place in a queue would. */
+  readonly atOnceBytes: number;
   /** How long turns follow each other before the event loop has its own. */
   readonly sliceMs: number;
 }
@@ -38,18 +40,17 @@ export class TextTurns {
   }
 
   /** Errors: `resource_exhausted` with a delay; the signal's reason; those of `body`. */
-  take<T>(bytes: number, signal: AbortSignal, body: () => T): Promise<T> {
+  async take<T>(bytes: number, signal: AbortSignal, body: () => T): Promise<T> {
+    if (bytes <= this.limits.atOnceBytes) return body();
     this.asked += 1;
     const waitMs = (this.bytes * this.speed.ms) / this.speed.bytes;
     if (this.turns.length > 0 && waitMs > this.limits.waitMsMax) {
-      return Promise.reject(
-        resourceExhausted(
-          `${this.turns.length} texts of ${this.bytes} bytes wait to be read; try again later`,
-          {
-            retryAfterMs: Math.ceil(waitMs),
-            details: { limit: this.limits.waitMsMax, waiting: this.turns.length },
-          },
-        ),
+      throw resourceExhausted(
+        `${this.turns.length} texts of ${this.bytes} bytes wait to be read; try again later`,
+        {
+          retryAfterMs: Math.ceil(waitMs),
+          details: { limit: this.limits.waitMsMax, waiting: this.turns.length },
+        },
       );
     }
     const { promise, resolve, reject } = Promise.withResolvers<T>();

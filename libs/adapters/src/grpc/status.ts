@@ -37,7 +37,8 @@ export function fromServiceError(error: ServiceError): OperationError {
   const detail = detailOf(error.metadata);
   if (detail === undefined) {
     const message = notServed(error.details) ?? notConnected(error.details) ?? error.details;
-    return new OperationError({ code: codeOf(error.code), message, cause: error });
+    const code = wasCut(error.details) ? 'unavailable' : codeOf(error.code);
+    return new OperationError({ code, message, cause: error });
   }
   const code = CODES.find((known) => known === detail.code) ?? codeOf(error.code);
   const init: OperationErrorInit = {
@@ -50,6 +51,10 @@ export function fromServiceError(error: ServiceError): OperationError {
   };
   return new OperationError(init);
 }
+
+/** A stream that ended without any status: grpc-js says INTERNAL, but it is the connection that was lost, and no server spoke. */
+const wasCut = (details: string): boolean =>
+  /^(?:Received RST_STREAM with code|No status information received)/.test(details);
 
 /** grpc-js' own words for a method without a handler name no cause and nothing to do. */
 function notServed(details: string): string | undefined {
