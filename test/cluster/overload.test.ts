@@ -112,6 +112,9 @@ function waited(
   return { p99Ms, boundMs: (1000 * queueSeconds * perS) / (ok.length / seconds) + ownMs + wayMs };
 }
 
+const endsWithin = ({ ended_ms = 0 }: Job, one: Job): boolean =>
+  ended_ms > one.created_ms && ended_ms <= (one.ended_ms ?? 0);
+
 /** Time until a call that nobody else competes with is answered, asked as one who does as he is told. */
 async function recovery(heddle: Heddle): Promise<number> {
   const startedMs = performance.now();
@@ -204,9 +207,10 @@ test(
       );
       const jobMs = jobs.map(({ created_ms, ended_ms = 0 }) => ended_ms - created_ms);
       const jobsPerS = jobs.length / ((endedMs - startedMs) / 1000);
-      const jobBoundMs = (1000 * JOBS_MAX) / jobsPerS;
+      // The bound over the rate, whatever the rate was just then: so many end while one waits and works.
+      const passed = jobs.map((job) => jobs.filter((other) => endsWithin(other, job)).length);
       t.diagnostic(
-        `jobs: ${jobs.length} done, ${jobsPerS.toFixed(2)}/s; from start to end p99 ${quantile(jobMs, 0.99).toFixed(0)} ms, ${JOBS_MAX} at that rate take ${jobBoundMs.toFixed(0)} ms`,
+        `jobs: ${jobs.length} done, ${jobsPerS.toFixed(2)}/s; from start to end p99 ${quantile(jobMs, 0.99).toFixed(0)} ms, in which ${quantile(passed, 0.99)} jobs ended, of ${JOBS_MAX} that there may be`,
       );
       for (const { name, warmMib, mostMib } of growth) {
         t.diagnostic(`${name}: ${warmMib.toFixed(0)} MiB warm, ${mostMib.toFixed(0)} at most`);
@@ -225,7 +229,10 @@ test(
       }
       assert.ok(jobs.length > 0);
       assert.ok(jobs.every(({ state }) => state === 'JOB_STATE_SUCCEEDED'));
-      assert.ok(quantile(jobMs, 0.99) <= jobBoundMs, `jobs: ${quantile(jobMs, 0.99)} ms`);
+      assert.ok(
+        quantile(passed, 0.99) <= JOBS_MAX,
+        `${quantile(passed, 0.99)} jobs ended meanwhile`,
+      );
       for (const { name, grew, allowed } of growth) {
         assert.ok(grew <= allowed, `${name} grew by ${grew} bytes, ${allowed} are allowed`);
       }
