@@ -45,7 +45,7 @@ export const JOB_LIMITS = {
   /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */
   stuckAfterMs: 300_000,
   /** What a lost effect can delay a job by (a crash between append and enqueue); up to a fifth sooner, so that replicas spread. */
-  reconcileEveryMs: 30_000,
+  reconcileEveryMs: 10_000,
   /** Jobs of kinds that only other processes run are helped when nothing happened to them for so long. */
   foreignAfterMs: 120_000,
   /** Journals read at a time by whoever reads all of them. */
