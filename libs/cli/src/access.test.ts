@@ -32,7 +32,10 @@ test('a file that is no token is refused, and nothing of it is repeated', async 
     assert.doesNotMatch(error.message, /SECRET/);
     return true;
   });
-  await assert.rejects(access({ HEDDLE_TOKEN_FILE: 'nowhere' }), { code: 'not_found' });
+  await assert.rejects(access({ HEDDLE_TOKEN_FILE: 'nowhere' }), {
+    code: 'not_found',
+    message: 'HEDDLE_TOKEN_FILE: there is no nowhere',
+  });
   await assert.rejects(access({}, { tlsCa: 'nowhere' }), { code: 'not_found', field: 'tls-ca' });
 });
 

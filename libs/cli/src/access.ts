@@ -31,7 +31,7 @@ async function tokenOf(io: Io, { accessToken }: AccessOptions): Promise<string |
   if (given !== undefined && given !== '') return checked(given.trim());
   const path = io.environment['HEDDLE_TOKEN_FILE'];
   if (path === undefined || path === '') return undefined;
-  return checked((await read(io, path, 'token')).trim());
+  return checked((await read(io, path, 'HEDDLE_TOKEN_FILE')).trim());
 }
 
 /** A header takes no spaces and no line ends: a whole file by mistake is said here, and not repeated. */

@@ -4,6 +4,7 @@ import { InterruptedError } from './exit-status.ts';
 import { followJob, started } from './follow-job.ts';
 import type { Invocation } from './invocation.ts';
 import { showProgress } from './progress.ts';
+import { showBytes } from './show.ts';
 
 /**
  * Runs what was asked; where it needs a model of a hub that nobody imported, imports it first, with progress, and runs it then.
@@ -38,13 +39,18 @@ export async function sendModel(
 ): Promise<string> {
   const { uploadModel } = await import('@heddle/client');
   const progress = await showProgress(invocation.io, invocation.json);
+  let allBytes = 0;
   try {
     const { source, sentBytes } = await uploadModel(heddle.activation, path, {
       signal: invocation.signal,
-      onProgress: (done, total, what) => progress.update(done, total, 'bytes', what),
+      onProgress: (done, total, what) => {
+        allBytes = total;
+        progress.update(done, total, 'bytes', what);
+      },
     });
     progress.stop();
-    invocation.note(`sent ${sentBytes} bytes; the cluster has the rest already`);
+    const rest = sentBytes < allBytes ? ` of ${showBytes(allBytes)}; the rest was there` : '';
+    invocation.note(`sent ${showBytes(sentBytes)}${rest}`);
     return source;
   } catch (thrown) {
     if (!invocation.signal.aborted) throw thrown;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { serve } from '@heddle/adapters/grpc';
 import { OperationError } from '@heddle/core';
@@ -170,6 +171,28 @@ test('an artifact arrives whole, and tensors go to a checkpoint and come back', 
     );
     assert.deepEqual(tensors[0]?.tensor, pattern);
     assert.equal(end.fvu, undefined);
+  });
+});
+
+test('what answers without being a gRPC server of this kind is told apart, with what is likely meant', async () => {
+  const page = createServer((socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  await new Promise<void>((resolve) => page.listen(0, '127.0.0.1', resolve));
+  const { port } = page.address() as AddressInfo;
+  const heddle = connect(`127.0.0.1:${port}`);
+  await assert.rejects(heddle.ready(300), /with TLS it is https:\/\/HOST:PORT/);
+  heddle.close();
+  page.close();
+});
+
+test('a call that is not answered in time says after how long, in words', async () => {
+  const handlers: ContractHandlers = {
+    jobs: { Get: () => new Promise(() => undefined) },
+  };
+  await withHeddle(handlers, async (heddle) => {
+    await assert.rejects(heddle.jobs.Get({ id: 'j' }, { timeoutMs: 50 }), {
+      code: 'deadline_exceeded',
+      message: 'no answer came within 1 s: ask again later',
+    });
   });
 });
 

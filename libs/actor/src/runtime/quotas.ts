@@ -49,7 +49,9 @@ export class Quotas {
     const refuse = (quota: string, limit: number, has: number, what: string, retryMs?: number) => {
       meters.count('jobs_refused_total', kind, { reason: 'quota' });
       const whose = tenant === '' ? '' : ` of ${tenant}`;
-      return resourceExhausted(`the quota${whose} is ${limit} ${what}; ${has} are there already`, {
+      const todo = retryMs === quotaRetryMs ? ': wait for a job to end, or cancel one' : '';
+      const used = `the quota${whose} is ${limit} ${what}; in use: ${has}${todo}`;
+      return resourceExhausted(used, {
         ...(retryMs === undefined ? { retryable: false } : { retryAfterMs: retryMs }),
         details: { quota, limit, usage: has, tenant },
       });

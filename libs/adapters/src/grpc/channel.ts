@@ -124,11 +124,17 @@ function whyNot(client: Client): Promise<string> {
   const path = '/grpc.health.v1.Health/Check';
   client.makeUnaryRequest(path, none, none, {}, { deadline: Date.now() + WHY_MS }, (error) => {
     const reason = connectionFailure(error?.details ?? '');
-    const isAuthority = reason !== undefined && /certificate/.test(reason);
-    const hint = isAuthority ? ': is the authority that --tls-ca names its own?' : '';
-    resolve(reason === undefined ? '' : ` (${reason}${hint})`);
+    resolve(reason === undefined ? '' : ` (${reason}${hintOf(reason)})`);
   });
   return promise;
+}
+
+/** What is likely meant by OpenSSL's and HTTP/2's words. */
+function hintOf(reason: string): string {
+  if (/certificate/.test(reason)) return ': is the authority that --tls-ca names its own?';
+  if (/wrong version number/.test(reason)) return ': it speaks no TLS; without, it is HOST:PORT';
+  const isNoHttp2 = /^(?:Failed to connect|Protocol error)/.test(reason);
+  return isNoHttp2 ? ': with TLS it is https://HOST:PORT; pages have another port' : '';
 }
 
 function caller(client: Client, method: Method, sign: Signature) {

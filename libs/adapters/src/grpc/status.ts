@@ -36,7 +36,11 @@ export function toStatus(error: OperationError): StatusObject {
 export function fromServiceError(error: ServiceError): OperationError {
   const detail = detailOf(error.metadata);
   if (detail === undefined) {
-    const message = notServed(error.details) ?? notConnected(error.details) ?? error.details;
+    const message =
+      notServed(error.details) ??
+      notConnected(error.details) ??
+      late(error.details) ??
+      error.details;
     const code = wasCut(error.details) ? 'unavailable' : codeOf(error.code);
     return new OperationError({ code, message, cause: error });
   }
@@ -50,6 +54,12 @@ export function fromServiceError(error: ServiceError): OperationError {
     ...(detail.retry_after_ms === undefined ? {} : { retryAfterMs: detail.retry_after_ms }),
   };
   return new OperationError(init);
+}
+
+/** grpc-js' list of what took how long, as one number. */
+function late(details: string): string | undefined {
+  const seconds = /^Deadline exceeded after (\d+(?:\.\d+)?)s/.exec(details)?.[1];
+  return seconds && `no answer came within ${Math.ceil(Number(seconds))} s: ask again later`;
 }
 
 /** A stream that ended without any status: grpc-js says INTERNAL, but it is the connection that was lost, and no server spoke. */

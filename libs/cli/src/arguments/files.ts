@@ -65,11 +65,12 @@ function tooLarge(path: string, option: string, bytes: number): OperationError {
 export function fileError(thrown: unknown, path: string, option: string): unknown {
   const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
   const rest = { field: option, cause: thrown };
+  const named = option.startsWith('HEDDLE_') ? option : `--${option}`;
   if (code === 'ENOENT' || code === 'ENOTDIR')
-    return notFound(`--${option}: there is no ${path}`, rest);
-  if (code === 'EISDIR') return invalidArgument(`--${option}: ${path} is a folder`, rest);
+    return notFound(`${named}: there is no ${path}`, rest);
+  if (code === 'EISDIR') return invalidArgument(`${named}: ${path} is a folder`, rest);
   if (code === 'EACCES' || code === 'EPERM') {
-    return failedPrecondition(`--${option}: ${path} may not be read or written`, rest);
+    return failedPrecondition(`${named}: ${path} may not be read or written`, rest);
   }
   if (code === 'ENOSPC') return resourceExhausted(`${path}: the disk is full`, rest);
   return thrown;
