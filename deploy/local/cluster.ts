@@ -103,7 +103,7 @@ async function startService(
   env: Variables,
 ): Promise<void> {
   const args = ['up', '--services', name, '--port', `${port}`];
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning', HEDDLE, ...args];
+  const node = [process.execPath, ...process.execArgv, HEDDLE, ...args];
   // It serves its pages when its services stand.
   await run(name, node, () => answers(`http://127.0.0.1:${httpPort}/metrics`), {
     ...env,
@@ -164,7 +164,7 @@ function untilTold(): Promise<void> {
 }
 
 async function mainJob(address: string): Promise<number> {
-  const node = [process.execPath, '--disable-warning=ExperimentalWarning'] as const;
+  const node = [process.execPath, ...process.execArgv] as const;
   const [program, ...args] = [...node, HEDDLE, 'tour', '--exit', '--server', address];
   const tour = spawn(program, args, { stdio: 'inherit' });
   const [code] = (await once(tour, 'exit')) as [number | null];
