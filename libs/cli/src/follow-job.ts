@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Heddle, Outcome } from '@heddle/client';
 import { dataLoss, OperationError } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
@@ -8,6 +9,9 @@ import { showProgress } from './progress.ts';
 
 /** A cancelled job stops within its kind's bound; after this we no longer wait to see it. */
 export const CANCEL_WAIT_MS = 30_000;
+/** A service that is started again, on a slow machine. */
+const START_PATIENCE_MS = 15_000;
+const START_PAUSE_MS = 500;
 
 /** Follows a job to its end with progress. Ctrl-C cancels it, unless `cancel` is false. Errors: the job's own. */
 export async function followJob(
@@ -87,6 +91,25 @@ export function started(response: { readonly job: Job | null }): string {
   return id;
 }
 
+/**
+ * What a cluster answers, once the service that is asked is there: one that is started again takes seconds. For calls that may be
+ * made twice. Without a named server nobody starts it again.
+ */
+async function reached<T>(invocation: Invocation, call: () => Promise<T>): Promise<T> {
+  const { server, signal } = invocation;
+  const untilMs = performance.now() + (server === undefined ? 0 : START_PATIENCE_MS);
+  for (let told = false; ; told = true) {
+    try {
+      return await call();
+    } catch (thrown) {
+      const { code, message } = OperationError.from(thrown);
+      if (code !== 'unavailable' || performance.now() >= untilMs || signal.aborted) throw thrown;
+      if (!told) invocation.note(`${message}; asking again for ${START_PATIENCE_MS / 1000} s`);
+      await sleep(START_PAUSE_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    }
+  }
+}
+
 export interface JobWork {
   readonly detach?: boolean;
   /** Starts the job under the key, so that starting it twice starts one. */
@@ -103,7 +126,7 @@ export async function runJob(
 ): Promise<void> {
   const key = `cli-${crypto.randomUUID()}`;
   await invocation.withHeddle({ contracts, detach }, async (heddle) => {
-    const id = started(await start(heddle, key));
+    const id = started(await reached(invocation, () => start(heddle, key)));
     if (detach) {
       const text = `job ${id} started; follow it with \`heddle job watch ${id}\``;
       return invocation.print({ job: id, state: 'started' }, text);

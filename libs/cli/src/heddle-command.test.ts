@@ -183,6 +183,22 @@ const leftovers = (item: Case) =>
     (name) => !['x.safetensors', 'contrast.jsonl', 'key.json'].includes(name) || name === item.out,
   );
 
+test('a job is started once its service is back; on a data directory, where nobody starts it again, its absence is told', async () => {
+  const away = new OperationError({ code: 'unavailable', message: 'the process is starting' });
+  cluster.failure = away;
+  const io = fakeIo(directory);
+  const argv = ['why', '--text', 'x', '--next-token'];
+  const running = run([...argv, '--server', cluster.address], io);
+  while (!io.err.join('').includes('asking again')) await new Promise((r) => setTimeout(r, 5));
+  cluster.failure = undefined;
+  assert.equal((await running).status, 0);
+
+  cluster.failure = away;
+  const alone = await run(argv);
+  assert.equal(alone.status, 1);
+  assert.doesNotMatch(alone.err, /asking again/);
+});
+
 test('a second Ctrl-C leaves at once', async () => {
   cluster.endless = true;
   const io = fakeIo(directory);
