@@ -11,6 +11,7 @@ export const API_CODES = {
   streamNameInUse: 10058,
   duplicateInProcess: 10158,
   consumerExists: 10148,
+  replicasNotSupported: 10074,
 } as const;
 
 const FULL: readonly number[] = [
@@ -63,10 +64,18 @@ export function natsError(error: unknown, what: string): unknown {
   // A request that was not permitted is a request that failed, for that reason.
   const why = error.cause instanceof PermissionViolationError ? error.cause : error;
   if (why instanceof AuthorizationError || why instanceof PermissionViolationError) {
-    const code = why instanceof AuthorizationError ? 'unauthenticated' : 'permission_denied';
-    return new OperationError({ code, message: said, cause: error });
+    const isStranger = why instanceof AuthorizationError;
+    const hint = isStranger
+      ? '; HEDDLE_NATS_USER, _PASSWORD_FILE, _CREDS or _NKEY says who we are'
+      : '';
+    const code = isStranger ? 'unauthenticated' : 'permission_denied';
+    return new OperationError({ code, message: `${said}${hint}`, cause: error });
   }
   if (error instanceof JetStreamApiError) {
+    if (error.code === API_CODES.replicasNotSupported) {
+      const hint = 'several copies need servers with a `cluster` block, or HEDDLE_NATS_REPLICAS=1';
+      return failedPrecondition(`${said}: ${hint}`, { cause: error });
+    }
     // 5xx of JetStream is "no leader", "no quorum", "not ready"; what a crash unmade is made again: all pass.
     const again = error.code === API_CODES.duplicateInProcess || isMissing(error);
     if (error.status >= 500 || again) {

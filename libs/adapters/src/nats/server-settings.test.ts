@@ -74,6 +74,13 @@ test('where nobody listens the start is unavailable, at once', skip, async () =>
   await assert.rejects(open(url), refused('unavailable', url));
 });
 
+test('several copies on a server that is alone are refused, not waited for', skip, async () => {
+  await assert.rejects(
+    open(server.url, { prefix: 'copies', replicas: 3 }),
+    refused('failed_precondition', 'HEDDLE_NATS_REPLICAS'),
+  );
+});
+
 test('the sync mode is read from the monitoring, and is unknown without', skip, async () => {
   const read = await open(server.url, { monitors: [server.monitor] });
   assert.deepEqual(read.report.sync, { kind: 'interval', intervalMs: 120_000 });
@@ -88,6 +95,7 @@ test('the sync mode is read from the monitoring, and is unknown without', skip, 
   const nobody = `http://127.0.0.1:${await freePort()}`;
   const half = await open(server.url, { monitors: [server.monitor, nobody] });
   assert.equal(half.report.sync.kind, 'unknown', 'the weakest counts');
+  assert.ok(half.report.caveats.some((caveat) => caveat.includes('ECONNREFUSED')));
   await half.close();
   assert.equal(parseVarz('{"server_id":"x"}'), undefined);
 });

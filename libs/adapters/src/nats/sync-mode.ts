@@ -29,7 +29,9 @@ async function modeOf(monitor: string): Promise<SyncMode> {
     if (text.length > NATS_LIMITS.monitorBytesMax) return unknown('answered too much');
     return parseVarz(text) ?? unknown('says nothing about JetStream');
   } catch (error) {
-    return unknown((error as Error).message);
+    // `fetch failed` says nothing; its cause does.
+    const { message, cause } = error as Error;
+    return unknown(cause instanceof Error && cause.message ? cause.message : message);
   }
 }
 
