@@ -63,6 +63,11 @@ export async function bringUp(
     const lock = await DataLock.acquire(options.dataDirectory);
     closers.add(() => lock.release());
     const log = openLog(options, config);
+    if (config.unread.length > 0) {
+      log.warn('the environment has variables that nothing reads: misspelt?', {
+        variables: config.unread,
+      });
+    }
     const metrics = new PromMetrics();
     metrics.register(grpcMetrics());
     const security = await openSecurity(config, log);
@@ -78,7 +83,8 @@ export async function bringUp(
     server.ready();
     await lock.announce(address);
     const services = options.frontDoor ? ['explorer'] : options.contracts;
-    log.info('up', { address, pages: pages?.url, services });
+    const stores = config.stores.nats === undefined ? 'own' : 'shared';
+    log.info('up', { address, pages: pages?.url, services, stores });
     return {
       address,
       access: { ...security.channel, key: server.key },

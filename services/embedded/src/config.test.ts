@@ -103,3 +103,11 @@ test('every variable that is wrong is named at once', () => {
     message: /HEDDLE_PORT.*HEDDLE_PROVIDERS: tpu.*HEDDLE_THREADS.*HEDDLE_PEERS/,
   });
 });
+
+test('variables of our name that nothing reads are named, but for those that others set', () => {
+  const { unread } = readConfig({
+    ...{ HEDDLE_NATZ: 'nats://a:4222', HEDDLE_THREADS: '2', HEDDLE_TOKEN: 'x' },
+    ...{ HEDDLE_PORT_7411_TCP_ADDR: '10.0.0.1', HEDDLE_SERVICE_HOST: '10.0.0.1' },
+  });
+  assert.deepEqual(unread, ['HEDDLE_NATZ']);
+});

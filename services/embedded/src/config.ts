@@ -44,12 +44,14 @@ export interface Config {
   readonly models: ModelsConfig;
   readonly security: SecurityConfig;
   readonly logLevel: (typeof LOG_LEVELS)[number] | undefined;
+  /** Variables that look like ours and mean nothing. */
+  readonly unread: readonly string[];
 }
 
 /** The environment → what it means. Errors: `invalid_argument` naming every variable that is wrong. */
 export function readConfig(environment: Environment): Config {
   const read = new EnvironmentReader(environment);
-  const config: Config = {
+  const config: Omit<Config, 'unread'> = {
     host: read.text('HEDDLE_HOST') ?? '127.0.0.1',
     grpcPort: read.port('HEDDLE_PORT', 7411),
     httpPort: read.port('HEDDLE_HTTP_PORT', 7412),
@@ -71,7 +73,7 @@ export function readConfig(environment: Environment): Config {
   };
   if (read.problems.length > 0)
     throw invalidArgument(`the environment is wrong: ${read.problems.join('; ')}`);
-  return Object.freeze(config);
+  return Object.freeze({ ...config, unread: read.unread() });
 }
 
 /** `activation=host:port,lorsa=host:port`; a contract that is named again has several addresses. */

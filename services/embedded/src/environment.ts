@@ -1,8 +1,18 @@
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** By the command line, the launcher and the tests. */
+const READ_ELSEWHERE = [
+  ...['HEDDLE_DATA', 'HEDDLE_SERVER', 'HEDDLE_SERVERS', 'HEDDLE_LAUNCHER', 'HEDDLE_REAL_MODEL'],
+  ...['HEDDLE_TOKEN', 'HEDDLE_TOKEN_FILE', 'HEDDLE_TLS_CA', 'HEDDLE_INSECURE'],
+];
+const OF_TESTS = /^HEDDLE_(?:TEST|FUZZ|CHAOS|SIMULATION|OVERLOAD|KILL|CI)_/;
+/** What Kubernetes sets beside a Service whose name begins with `heddle`. */
+const OF_KUBERNETES = /_SERVICE_(?:HOST|PORT)|_PORT_\d+_|_PORT$/;
+
 /** Reads variables and collects what is wrong with each, so that all of it is told at once. */
 export class EnvironmentReader {
   private readonly environment: Environment;
+  private readonly asked = new Set<string>(READ_ELSEWHERE);
   readonly problems: string[] = [];
 
   constructor(environment: Environment) {
@@ -11,6 +21,7 @@ export class EnvironmentReader {
 
   /** Set to the empty string counts as not set: so compose files and charts leave a variable out. */
   text(name: string): string | undefined {
+    this.asked.add(name);
     return this.environment[name] || undefined;
   }
 
@@ -51,5 +62,13 @@ export class EnvironmentReader {
       this.problems.push(`${name}=${text} is neither 0 nor 1`);
     }
     return text === '1';
+  }
+
+  /** Variables of our name that nobody asked for: misspelt ones leave a process with its defaults, silently. */
+  unread(): readonly string[] {
+    return Object.keys(this.environment)
+      .filter((name) => name.startsWith('HEDDLE_') && !this.asked.has(name))
+      .filter((name) => !OF_TESTS.test(name) && !OF_KUBERNETES.test(name))
+      .sort();
   }
 }

@@ -6,14 +6,18 @@ import { AWAY_MS, watchStores } from './store-health.ts';
 
 function world() {
   const clock = new VirtualClock();
-  const state = { isAway: false, isSilent: false };
+  const state = { isAway: false, isSilent: false, blobsAway: false };
   const read = async () => {
     if (state.isSilent) await new Promise(() => {});
     if (state.isAway) throw new OperationError({ code: 'unavailable', message: 'gone' });
     return [];
   };
+  const stat = async () => {
+    if (state.blobsAway) throw new OperationError({ code: 'unavailable', message: 'gone' });
+    return undefined;
+  };
   const heard: boolean[] = [];
-  const stores = { journal: { read }, blobs: { stat: async () => undefined } };
+  const stores = { journal: { read }, blobs: { stat } };
   const end = new AbortController();
   const onChange = (isAnswering: boolean) => heard.push(isAnswering);
   const watching = watchStores({ stores, clock, log: silentLog, onChange }, end.signal);
@@ -40,3 +44,11 @@ for (const failure of ['isAway', 'isSilent'] as const) {
     await stop();
   });
 }
+
+test('a blob store that is away leaves a process ready: calls and steering need none', async () => {
+  const { clock, state, heard, stop } = world();
+  state.blobsAway = true;
+  await clock.advance(10 * AWAY_MS);
+  assert.deepEqual(heard, []);
+  await stop();
+});

@@ -18,23 +18,46 @@ export interface HealthOptions {
   readonly onChange: (isAnswering: boolean) => void;
 }
 
-/** One question to each store. Errors: theirs, or `unavailable` when one says nothing. */
-async function ask({ journal, blobs }: HealthOptions['stores']): Promise<void> {
-  await Promise.all([journal.read(NOBODY), blobs.stat(NOTHING)]);
+/** Looks at both stores until the signal. Only the journal decides whether the process is ready. */
+export async function watchStores(options: HealthOptions, signal: AbortSignal): Promise<void> {
+  const { journal, blobs } = options.stores;
+  const { log, onChange } = options;
+  await Promise.all([
+    watchStore(options, signal, {
+      ask: () => journal.read(NOBODY),
+      away: (reason) => log.error('the journal is away: not ready', { reason }),
+      back: () => log.info('the journal answers again: ready'),
+      onChange,
+    }),
+    // Calls and steering go on without blobs; unready replicas would take these away too.
+    watchStore(options, signal, {
+      ask: () => blobs.stat(NOTHING),
+      away: (reason) => log.error('the blob store is away: jobs wait for it', { reason }),
+      back: () => log.info('the blob store answers again'),
+      onChange: () => undefined,
+    }),
+  ]);
 }
 
-/**
- * Looks at the stores until the signal. A process whose stores are gone for long can keep no promise: it says so, and again
- * when they are back; its jobs wait in them meanwhile.
- */
-export async function watchStores(options: HealthOptions, signal: AbortSignal): Promise<void> {
-  const { stores, clock, log, onChange } = options;
+interface Watched {
+  readonly ask: () => Promise<unknown>;
+  readonly away: (reason: unknown) => void;
+  readonly back: () => void;
+  readonly onChange: (isAnswering: boolean) => void;
+}
+
+/** A process whose journal is gone for long can keep no promise: it says so, and again when it is back; its jobs wait there. */
+async function watchStore(
+  { clock }: Pick<HealthOptions, 'clock'>,
+  signal: AbortSignal,
+  { ask, away, back, onChange }: Watched,
+): Promise<void> {
   let answeredMs = clock.monotonic();
   let isAnswering = true;
   while (!signal.aborted) {
     const late = new AbortController();
     const failure = await Promise.race([
-      ask(stores).then(
+      ask().then(
         () => undefined,
         (thrown: unknown) => ({ thrown }),
       ),
@@ -45,8 +68,8 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
     const isAway = clock.monotonic() - answeredMs > AWAY_MS;
     if (isAway === isAnswering && !signal.aborted) {
       isAnswering = !isAway;
-      if (isAway) log.error('the stores are away: not ready', { reason: failure?.thrown });
-      else log.info('the stores answer again: ready');
+      if (isAway) away(failure?.thrown);
+      else back();
       onChange(isAnswering);
     }
     await clock.sleep(EVERY_MS, signal);
