@@ -10,9 +10,9 @@ import { invalidArgument, OperationError, unimplemented } from '@heddle/core';
 import type { CallContext, ContractName } from '@heddle/ports';
 import type { CallScopes } from './call-scope.ts';
 import { type Method, methodsOf, SERVICES } from './contracts.ts';
-import { STALLED_READER_MS } from './limits.ts';
+import { STALLED_READER_MS, TRIED_ENOUGH_MS } from './limits.ts';
 import { requestShape } from './message-shapes.ts';
-import { toStatus } from './status.ts';
+import { PUSHBACK, toStatus } from './status.ts';
 import { refuseUnknown } from './unknown-fields.ts';
 
 type UnaryHandler = (request: object, call: CallContext) => Promise<object>;
@@ -109,6 +109,7 @@ function bindUnary(
   return (call, callback) => {
     const { context, abort, end } = scopes.begin(path, call.request);
     call.on('cancelled', abort);
+    const beganMs = performance.now();
     Promise.resolve()
       .then(() => {
         context.signal.throwIfAborted();
@@ -122,7 +123,9 @@ function bindUnary(
         },
         (thrown: unknown) => {
           const error = reasonOf(thrown, context);
-          callback(toStatus(error));
+          const status = toStatus(error);
+          if (performance.now() - beganMs > TRIED_ENOUGH_MS) status.metadata.set(PUSHBACK, '-1');
+          callback(status);
           end(error);
         },
       );

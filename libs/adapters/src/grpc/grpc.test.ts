@@ -95,6 +95,29 @@ test('an error whose text is cut inside a character crosses the wire, and the se
   });
 });
 
+test('what was tried for long by the server is not repeated by the channel; what failed at once is', async (t) => {
+  let calls = 0;
+  let tookMs = 0;
+  const now = performance.now.bind(performance);
+  const handlers: ContractHandlers = {
+    jobs: {
+      Get: async () => {
+        calls += 1;
+        // The handler has no clock to move: the time that the server reads is moved instead.
+        t.mock.method(performance, 'now', () => now() + calls * tookMs);
+        throw new OperationError({ code: 'unavailable', message: 'no leader' });
+      },
+    },
+  };
+  await withServer(handlers, async ({ clients }) => {
+    await failure(clients.jobs.Get({ id: 'abc' }));
+    assert.ok(calls > 1, `${calls}`);
+    [calls, tookMs] = [0, 10_000];
+    assert.equal((await failure(clients.jobs.Get({ id: 'abc' }))).code, 'unavailable');
+    assert.equal(calls, 1);
+  });
+});
+
 test('a method without a handler, and a contract that is not there, answer UNIMPLEMENTED', async () => {
   await withServer({ jobs: {} }, async ({ clients }) => {
     assert.equal((await failure(clients.jobs.Get({}))).code, 'unimplemented');

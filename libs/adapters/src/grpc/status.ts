@@ -16,6 +16,8 @@ const { Reader, Writer } = protobuf;
 
 /** Where a typed error travels. */
 export const DETAILS_TRAILER = 'grpc-status-details-bin';
+/** gRPC's own: negative, the caller's channel does not repeat the call by itself. */
+export const PUSHBACK = 'grpc-retry-pushback-ms';
 const DETAIL = 'heddle.common.v1.ErrorDetail';
 
 /** gRPC numbers its codes from 1 in the order of `CODES`; 0 is OK. */

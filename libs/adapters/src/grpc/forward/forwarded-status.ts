@@ -8,7 +8,7 @@ const RETRY_AFTER_MS = 2_000;
 
 /** What HTTP/2 and gRPC write into headers themselves. */
 const OF_THE_WIRE =
-  /^(?:content-|date$|trailer$|connection$|server$|te$|grpc-(?!status-details-bin$))/;
+  /^(?:content-|date$|trailer$|connection$|server$|te$|grpc-(?!status-details-bin$|retry-pushback-ms$))/;
 
 /** What a service put into its headers or trailers, for the caller. */
 export function passedOn(metadata: Metadata): Metadata {
