@@ -70,7 +70,11 @@ test('the database of then holds the journal of then, event by event, and every 
   const streams = await journal.streams('', 100);
   const events = (await Promise.all(streams.map((stream) => journal.read(stream)))).flat();
   assert.deepEqual(
-    events.map(({ bytes, ...rest }) => ({ ...rest, bytes: Buffer.from(bytes).toString('base64') })),
+    // The life of a stream is told by the journal of today, and is no part of what was written then.
+    events.map(({ bytes, life: _, ...rest }) => ({
+      ...rest,
+      bytes: Buffer.from(bytes).toString('base64'),
+    })),
     lines().map(({ bytes, ...rest }) => ({
       ...rest,
       bytes: moved(Buffer.from(bytes, 'base64'), folder.path).toString('base64'),
