@@ -1,11 +1,12 @@
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** By the command line, the launcher and the tests. */
+/** By the command line, and where the servers of tests are. */
 const READ_ELSEWHERE = [
-  ...['HEDDLE_DATA', 'HEDDLE_SERVER', 'HEDDLE_SERVERS', 'HEDDLE_LAUNCHER', 'HEDDLE_REAL_MODEL'],
+  ...['HEDDLE_DATA', 'HEDDLE_SERVER', 'HEDDLE_SERVERS'],
   ...['HEDDLE_TOKEN', 'HEDDLE_TOKEN_FILE', 'HEDDLE_TLS_CA', 'HEDDLE_INSECURE'],
 ];
-const OF_TESTS = /^HEDDLE_(?:TEST|FUZZ|CHAOS|SIMULATION|OVERLOAD|KILL|CI)_/;
+/** The launcher's word to this process, and the tests' own. */
+const OF_TESTS = /^HEDDLE_(?:LAUNCHER|REAL|TEST|FUZZ|CHAOS|SIMULATION|OVERLOAD|KILL|CI)(?:_|$)/;
 /** What Kubernetes sets beside a Service whose name begins with `heddle`. */
 const OF_KUBERNETES = /_SERVICE_(?:HOST|PORT)|_PORT_\d+_|_PORT$/;
 
