@@ -153,6 +153,21 @@ async function settled(ground: Ground, id: string, withinMs: number) {
   }
 }
 
+/**
+ * The same of a job of an earlier schedule. It was collected; a server that is killed just then gives the end of its journal back, which whoever
+ * meets it takes away again.
+ */
+async function settledOrRemoved(ground: Ground, id: string) {
+  try {
+    return await settled(ground, id, HUNG_MS);
+  } catch (thrown) {
+    if (OperationError.from(thrown).code !== 'data_loss') throw thrown;
+    const isGone = async (): Promise<boolean> => !(await ground.jobs()).includes(id);
+    await until(`the rest of ${id} is removed`, isGone, { withinMs: LEFTOVERS_MS });
+    return 'removed';
+  }
+}
+
 /** Ended once, in order, with the result of an undisturbed run, and told like that to whoever asks. */
 async function judge(
   ground: Ground,
@@ -196,7 +211,8 @@ async function leftovers(ground: Ground): Promise<readonly string[]> {
   const problems: string[] = [];
   const kinds = new Set<string>();
   for (const id of await ground.jobs()) {
-    const story = await settled(ground, id, HUNG_MS);
+    const story = await settledOrRemoved(ground, id);
+    if (story === 'removed') continue;
     if (story === undefined) problems.push(`${id} hangs: ${await describe(ground, id)}`);
     else {
       kinds.add(story.kind);
