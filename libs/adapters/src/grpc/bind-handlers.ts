@@ -10,9 +10,9 @@ import { invalidArgument, OperationError, unimplemented } from '@heddle/core';
 import type { CallContext, ContractName } from '@heddle/ports';
 import type { CallScopes } from './call-scope.ts';
 import { type Method, methodsOf, SERVICES } from './contracts.ts';
-import { STALLED_READER_MS, TRIED_ENOUGH_MS } from './limits.ts';
+import { STALLED_READER_MS } from './limits.ts';
 import { requestShape } from './message-shapes.ts';
-import { PUSHBACK, toStatus } from './status.ts';
+import { toStatus } from './status.ts';
 import { refuseUnknown } from './unknown-fields.ts';
 
 type UnaryHandler = (request: object, call: CallContext) => Promise<object>;
@@ -123,9 +123,7 @@ function bindUnary(
         },
         (thrown: unknown) => {
           const error = reasonOf(thrown, context);
-          const status = toStatus(error);
-          if (performance.now() - beganMs > TRIED_ENOUGH_MS) status.metadata.set(PUSHBACK, '-1');
-          callback(status);
+          callback(toStatus(error, performance.now() - beganMs));
           end(error);
         },
       );

@@ -10,27 +10,28 @@ import type { Init } from '@heddle/ports';
 import type { Detail, ErrorDetail } from '@heddle/ports/proto/common';
 import protobuf from 'protobufjs/minimal.js';
 import { codecOf } from './contracts.ts';
-import { ERROR_TEXT_CHARACTERS_MAX } from './limits.ts';
+import { ERROR_TEXT_CHARACTERS_MAX, TRIED_ENOUGH_MS } from './limits.ts';
 
 const { Reader, Writer } = protobuf;
 
 /** Where a typed error travels. */
 export const DETAILS_TRAILER = 'grpc-status-details-bin';
 /** gRPC's own: negative, the caller's channel does not repeat the call by itself. */
-export const PUSHBACK = 'grpc-retry-pushback-ms';
+const PUSHBACK = 'grpc-retry-pushback-ms';
 const DETAIL = 'heddle.common.v1.ErrorDetail';
 
 /** gRPC numbers its codes from 1 in the order of `CODES`; 0 is OK. */
 const numberOf = (code: Code) => CODES.indexOf(code) + 1;
 const codeOf = (number: number): Code => CODES[number - 1] ?? 'unknown';
 
-/** The error as it goes out: the cause stays here. */
-export function toStatus(error: OperationError): StatusObject {
+/** The error as it goes out: the cause stays here. What was tried here for long the caller's channel does not repeat by itself. */
+export function toStatus(error: OperationError, tookMs = 0): StatusObject {
   const code = numberOf(error.code);
   // A cut may fall inside a pair, and a message may quote what a client sent: half a character ends grpc-js' process.
   const message = error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX).toWellFormed();
   const metadata = new Metadata();
   metadata.set(DETAILS_TRAILER, Buffer.from(richStatus(code, message, toDetail(error, message))));
+  if (tookMs > TRIED_ENOUGH_MS) metadata.set(PUSHBACK, '-1');
   return { code, details: message, metadata };
 }
 
