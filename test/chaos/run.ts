@@ -26,7 +26,12 @@ const missing = missingServer(SERVERS.natsCurrent) ?? (await missingMount());
 if (missing !== undefined) throw new Error(missing);
 
 // Ended from outside, it still takes its processes and mounts with it.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    process.stderr.write(`ended by ${signal}\n`);
+    process.exit(1);
+  });
+}
 
 const startedMs = performance.now();
 const ground = await Ground.open({ fence: !values.unfenced });
