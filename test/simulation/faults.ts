@@ -175,6 +175,7 @@ export class Incarnation {
         if (delivery.attempt > 1) counts.add('redelivered');
         return this.faultyDelivery(delivery);
       },
+      prepare: (name, options) => this.call(() => queue.prepare(name, options)),
       keys: (name, lane) => this.call(() => queue.keys(name, lane)),
       depth: (name) => this.call(() => queue.depth(name)),
       deadLetters: (name, limit) => this.call(() => queue.deadLetters(name, limit)),

@@ -46,6 +46,8 @@ export interface WorkQueue {
    */
   push(queue: string, key: string, bytes: Uint8Array, options?: PushOptions): Promise<void>;
   pull(queue: string, options: PullOptions): Promise<Delivery | undefined>;
+  /** The queue stands as `pull` needs it: who never pulls, and whoever watches from outside how long it is, find it. */
+  prepare(queue: string, options: Pick<PullOptions, 'ackWaitMs'>): Promise<void>;
   /** Keys of a lane (the empty one, where none was said) that wait or are in work; a change may show some milliseconds late. */
   keys(queue: string, lane: string): Promise<readonly string[]>;
   depth(queue: string): Promise<{ readonly waiting: number; readonly working: number }>;

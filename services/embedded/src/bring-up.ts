@@ -249,7 +249,7 @@ async function startServices(
   const { jobs, clock } = deps;
   for (const service of await createServices(options.contracts, patientPeers(deps))) {
     metrics.register(service.metrics);
-    for (const kind of service.jobKinds) jobs.register(withAckWait(kind, config));
+    for (const kind of service.jobKinds) jobs.register(configured(kind, config));
     closers.add(() => service.close());
     server.add(service.handlers);
   }
@@ -262,7 +262,8 @@ async function startServices(
   closers.add(async () => watching.abort('down'));
 }
 
-function withAckWait(kind: JobKind, { ackWaitMs }: Config): JobKind {
-  if (ackWaitMs === undefined) return kind;
-  return { ...kind, limits: { ...kind.limits, ackWaitMs } };
+function configured(kind: JobKind, { ackWaitMs, works }: Config): JobKind {
+  const wait = ackWaitMs === undefined ? {} : { ackWaitMs };
+  const slots = works ? {} : { concurrency: 0 };
+  return { ...kind, limits: { ...kind.limits, ...wait, ...slots } };
 }

@@ -111,3 +111,13 @@ test('variables of our name that nothing reads are named, but for those that oth
   });
   assert.deepEqual(unread, ['HEDDLE_NATZ']);
 });
+
+test('who only accepts jobs must share queues with whoever works on them', () => {
+  assert.equal(readConfig({}).works, true);
+  assert.equal(readConfig({ HEDDLE_WORK: 'none', HEDDLE_NATS: 'nats://a:4222' }).works, false);
+  assert.throws(() => readConfig({ HEDDLE_WORK: 'none' }), /HEDDLE_WORK=none needs HEDDLE_NATS/);
+  assert.throws(
+    () => readConfig({ HEDDLE_WORK: 'some' }),
+    /HEDDLE_WORK: some is none of all, none/,
+  );
+});

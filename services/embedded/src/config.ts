@@ -30,6 +30,8 @@ export interface Config {
   readonly blobsBytesMax: number;
   /** Memory that one job may be estimated at; undefined: what this machine has. */
   readonly jobBytesMax: number | undefined;
+  /** Takes tasks from the queues; or only accepts jobs, which other processes work on. */
+  readonly works: boolean;
   /** A worker that is silent this long has lost its task; undefined: as each kind says. */
   readonly ackWaitMs: number | undefined;
   /** What tenants may have at a time, as a file says; undefined: Heddle's defaults. */
@@ -61,6 +63,7 @@ export function readConfig(environment: Environment): Config {
     journalBytesMax: read.whole('HEDDLE_JOURNAL_GIB', 2, 1, 1024) * GIB,
     blobsBytesMax: read.whole('HEDDLE_BLOBS_GIB', 50, 1, 65_536) * GIB,
     jobBytesMax: read.whole('HEDDLE_JOB_GIB', 0, 1, 65_536) * GIB || undefined,
+    works: readWork(read),
     ackWaitMs: read.whole('HEDDLE_ACK_WAIT_MS', 0, 100, HOUR_MS) || undefined,
     quotasFile: read.text('HEDDLE_QUOTAS'),
     windowTasks: read.whole('HEDDLE_WINDOW_TASKS', 64, 2, 256),
@@ -74,6 +77,16 @@ export function readConfig(environment: Environment): Config {
   if (read.problems.length > 0)
     throw invalidArgument(`the environment is wrong: ${read.problems.join('; ')}`);
   return Object.freeze({ ...config, unread: read.unread() });
+}
+
+function readWork(read: EnvironmentReader): boolean {
+  const works = read.words('HEDDLE_WORK', ['all', 'none'])?.[0] !== 'none';
+  if (!works && read.text('HEDDLE_NATS') === undefined) {
+    read.problems.push(
+      'HEDDLE_WORK=none needs HEDDLE_NATS: nobody else takes tasks from queues of this process alone',
+    );
+  }
+  return works;
 }
 
 /** `activation=host:port,lorsa=host:port`; a contract that is named again has several addresses. */

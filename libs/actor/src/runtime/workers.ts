@@ -34,9 +34,12 @@ export class Workers {
 
   start(kind: JobKind, limits: KindLimits): void {
     const { ports, worker } = this.options;
+    if (limits.concurrency === 0) {
+      this.loops.push(this.prepare(kind, limits));
+      return;
+    }
     ports.log.info('takes tasks', { kind: kind.kind, worker }); // journals name attempts by their worker
-    // None at all: a process that only accepts jobs.
-    if (limits.concurrency > 0) this.loops.push(this.loop(kind, limits));
+    this.loops.push(this.loop(kind, limits));
   }
 
   /** No new tasks; running ones save and are handed back, for at most `graceMs`. */
@@ -51,6 +54,18 @@ export class Workers {
     return { handedBack: running - this.leases.size, abandoned: this.leases.size };
   }
 
+  /** Of a process that only accepts jobs: whoever starts workers when the queue grows must find the queue. */
+  private async prepare({ kind }: JobKind, { ackWaitMs }: KindLimits): Promise<void> {
+    const { signal } = this.pulling;
+    let stands = false;
+    while (!stands && !signal.aborted) {
+      await this.orPause(kind, async () => {
+        await this.options.queue.prepare(queueOf(kind), { ackWaitMs });
+        stands = true;
+      });
+    }
+  }
+
   private async loop(kind: JobKind, limits: KindLimits): Promise<void> {
     const { queue } = this.options;
     const { signal } = this.pulling;
@@ -58,7 +73,7 @@ export class Workers {
     while (!signal.aborted) {
       if (worked.size >= limits.concurrency) await Promise.race(worked);
       else {
-        await this.orPause(kind, async () => {
+        await this.orPause(kind.kind, async () => {
           const delivery = await queue.pull(queueOf(kind.kind), {
             ackWaitMs: limits.ackWaitMs,
             attemptsMax: JOB_LIMITS.deliveriesMax,
@@ -68,7 +83,7 @@ export class Workers {
           if (delivery === undefined) return;
           // Arrived while stopping: not begun, so handed back as it came.
           if (signal.aborted) return delivery.nak(0);
-          const work = this.orPause(kind, () => this.attempt(kind, limits, delivery));
+          const work = this.orPause(kind.kind, () => this.attempt(kind, limits, delivery));
           const tracked = work.finally(() => worked.delete(tracked));
           worked.add(tracked);
         });
@@ -78,7 +93,7 @@ export class Workers {
   }
 
   /** What cannot use the queue is told, and tried again after a while. */
-  private async orPause(kind: JobKind, body: () => Promise<void>): Promise<void> {
+  private async orPause(kind: string, body: () => Promise<void>): Promise<void> {
     const { ports } = this.options;
     const { signal } = this.pulling;
     try {
@@ -86,7 +101,7 @@ export class Workers {
     } catch (error) {
       if (signal.aborted) return;
       const { code } = OperationError.from(error);
-      ports.log.warn('the work queue could not be used', { kind: kind.kind, code, error });
+      ports.log.warn('the work queue could not be used', { kind, code, error });
       await ports.clock.sleep(JOB_LIMITS.journalDownDelayMs, signal);
     }
   }

@@ -167,3 +167,21 @@ test(
     );
   },
 );
+
+test(
+  'a queue that nobody has pulled from yet has its consumer once it is prepared',
+  skip,
+  async () => {
+    const { queue } = await open('ahead');
+    await queue.prepare('tasks.qk.fit', { ackWaitMs: 30_000 });
+    await queue.push('tasks.qk.fit', 'k', NOTHING);
+
+    const nc = await connect({ servers: server.url });
+    const { consumers } = await jetstreamManager(nc);
+    const found = await consumers.info('AHEAD_WORK_tasks_qk_fit', 'workers');
+    await nc.close();
+
+    assert.deepEqual([found.num_pending, found.num_ack_pending], [1, 0]);
+    assert.equal(found.config.ack_wait, 30e9);
+  },
+);

@@ -119,6 +119,14 @@ export class NatsQueue implements WorkQueue {
     return undefined;
   }
 
+  async prepare(queue: string, { ackWaitMs }: Pick<PullOptions, 'ackWaitMs'>): Promise<void> {
+    try {
+      await (await this.stream(queue)).readyFor(ackWaitMs);
+    } catch (error) {
+      throw this.lost(queue, error);
+    }
+  }
+
   async keys(queue: string, lane: string): Promise<readonly string[]> {
     const stream = await this.stream(queue);
     const filter = `${stream.lane(lane)}*`;

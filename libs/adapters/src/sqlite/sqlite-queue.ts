@@ -80,6 +80,9 @@ export class SqliteQueue implements WorkQueue {
     return undefined;
   }
 
+  /** A queue is there when it is spoken of. */
+  async prepare(): Promise<void> {}
+
   async keys(queue: string, lane: string): Promise<readonly string[]> {
     const { file } = this;
     return file.read(() => {

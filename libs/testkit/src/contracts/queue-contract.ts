@@ -216,6 +216,18 @@ export function queueContract(
     assert.deepEqual(await queue.depth('tasks.a'), { waiting: 2, working: 1 });
   });
 
+  contract(
+    'a queue that was prepared is empty and can be used, prepared as often as one likes',
+    async ({ queue }) => {
+      for (let i = 0; i < 2; i++) await queue.prepare('tasks.a', { ackWaitMs: ACK_WAIT_MS });
+      assert.deepEqual(await queue.depth('tasks.a'), { waiting: 0, working: 0 });
+
+      await queue.push('tasks.a', 'k', bytes('one'));
+      await queue.prepare('tasks.a', { ackWaitMs: ACK_WAIT_MS });
+      assert.equal(text(await take(queue)), 'one');
+    },
+  );
+
   contract('a waiting pull is woken by a push, and ends with its signal', async ({ queue }) => {
     const stop = new AbortController();
     const waiting = { ...NOW, waitMs: 60_000, signal: stop.signal };

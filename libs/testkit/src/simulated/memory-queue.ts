@@ -76,6 +76,9 @@ export class MemoryQueue implements WorkQueue {
     return undefined;
   }
 
+  /** A queue is there when it is spoken of. */
+  async prepare(_queue: string, _options: { readonly ackWaitMs: number }): Promise<void> {}
+
   async keys(queue: string, lane: string): Promise<readonly string[]> {
     const messages = this.of(queue).filter((message) => message.lane === lane);
     return [...new Set(messages.map(({ key }) => key))];
