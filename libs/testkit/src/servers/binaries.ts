@@ -2,18 +2,16 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-/** A server program that tests run against, and where the Go module registry has it. */
+/** A real program (or a file of its) that tests run against; `test/servers/recipes.ts` knows where it comes from. */
 export interface ServerProgram {
   readonly name: string;
   readonly version: string;
-  readonly goPackage: string;
 }
 
-const nats = (version: string): ServerProgram => ({
-  name: 'nats-server',
-  version,
-  goPackage: 'github.com/nats-io/nats-server/v2',
-});
+const nats = (version: string): ServerProgram => ({ name: 'nats-server', version });
+/** All of one release: the three programs and what `kubectl version` says of the server. */
+const kubernetes = (name: string): ServerProgram => ({ name, version: '1.34.4' });
+const keda = (name: string): ServerProgram => ({ name, version: '2.21.0' });
 
 export const SERVERS = {
   /** The oldest that we start on. */
@@ -21,11 +19,23 @@ export const SERVERS = {
   natsCurrent: nats('2.15.2'),
   /** What Debian 12 ships: must be refused. */
   natsTooOld: nats('2.9.10'),
-  s3: {
-    name: 'versitygw',
-    version: '1.8.0',
-    goPackage: 'github.com/versity/versitygw/cmd/versitygw',
-  },
+  s3: { name: 'versitygw', version: '1.8.0' },
+  helm: { name: 'helm', version: '4.1.4' },
+  kubectl: { name: 'kubectl', version: '1.35.2' },
+  prometheus: { name: 'prometheus', version: '3.16.0' },
+  promtool: { name: 'promtool', version: '3.16.0' },
+  etcd: { name: 'etcd', version: '3.6.5' },
+  apiserver: kubernetes('kube-apiserver'),
+  controllers: kubernetes('kube-controller-manager'),
+  scheduler: kubernetes('kube-scheduler'),
+  /** Plays the nodes: pods on them become Ready, nothing runs in them. */
+  kwok: { name: 'kwok', version: '0.7.0' },
+  kedaOperator: keda('keda-operator'),
+  kedaAdapter: keda('keda-adapter'),
+  /** Definitions of kinds, one YAML file each: ScaledObject, ServiceMonitor and PrometheusRule, Certificate and Issuer. */
+  kedaCrds: keda('keda-crds'),
+  prometheusCrds: { name: 'prometheus-operator-crds', version: '0.85.0' },
+  certificateCrds: { name: 'cert-manager-crds', version: '1.21.2' },
 } as const satisfies Record<string, ServerProgram>;
 
 /** Where `npm run servers` puts them, outside of the repository. */
