@@ -2,7 +2,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** By the command line, and where the servers of tests are. */
 const READ_ELSEWHERE = [
-  ...['HEDDLE_DATA', 'HEDDLE_SERVER', 'HEDDLE_SERVERS'],
+  ...['HEDDLE_DATA', 'HEDDLE_SERVER', 'HEDDLE_SERVERS', 'HEDDLE_SERVICES'],
   ...['HEDDLE_TOKEN', 'HEDDLE_TOKEN_FILE', 'HEDDLE_TLS_CA', 'HEDDLE_INSECURE'],
 ];
 /** The launcher's word to this process, and the tests' own. */

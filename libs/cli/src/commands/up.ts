@@ -27,14 +27,15 @@ export function addUp(program: Command, invocation: Invocation): void {
     .description('all services in one process, until stopped')
     .option(
       '--services <list>',
-      `only these of ${SERVICES.join(',')}; or ${FRONT_DOOR}: the way into a cluster`,
+      `only these of ${SERVICES.join(',')}; or ${FRONT_DOOR}: the way into a cluster (HEDDLE_SERVICES)`,
       parseWords,
     )
     .option('--port <n>', 'gRPC port (default: 7411, or a free one)', parsePort)
     .action((options: UpOptions) => up(invocation, options));
 }
 
-async function up(invocation: Invocation, { services = SERVICES, port }: UpOptions) {
+async function up(invocation: Invocation, options: UpOptions) {
+  const { services = servicesOf(invocation), port } = options;
   const frontDoor = checkServices(services);
   const { dataDirectory } = invocation;
   const owner = await invocation.host.findOwner(dataDirectory);
@@ -63,6 +64,12 @@ async function up(invocation: Invocation, { services = SERVICES, port }: UpOptio
     whereToLook(invocation, cluster),
   );
   await untilStopped(invocation, cluster);
+}
+
+/** What an image is made for, where nobody says otherwise. */
+function servicesOf({ io }: Invocation): readonly string[] {
+  const named = io.environment['HEDDLE_SERVICES'] ?? '';
+  return named === '' ? SERVICES : named.split(',');
 }
 
 /** Told to stop while it waited for its stores, a process has done what it was told. */
