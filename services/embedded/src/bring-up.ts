@@ -26,6 +26,7 @@ import { jobHandlers } from './job-handlers.ts';
 import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
 import { openPeers } from './peers.ts';
+import { meterProcess, watchSizes } from './process-meters.ts';
 import { openQuotas } from './quotas.ts';
 import { openSecurity, type Security } from './security.ts';
 import type { ServiceDeps } from './service-deps.ts';
@@ -75,6 +76,7 @@ export async function bringUp(
     const who = { callers: security.callers, security: security.server };
     const server = await listen(options, config, { log, metrics, ...who });
     closers.add(() => server.close(0));
+    meterProcess(metrics, server, security);
     const opened = { options, config, log, metrics, server, security, closers };
     const { pages, stop } = options.frontDoor
       ? await openFrontDoor(opened)
@@ -92,9 +94,9 @@ export async function bringUp(
       abandoned: parentGone(),
       close: async (graceMs) => {
         await lock.announce('');
-        await pages?.close();
         // Together: a job that waits for a call and a call that waits for a job must not wait for each other.
         await Promise.allSettled([server.close(graceMs), stop(graceMs)]);
+        await pages?.close(); // last: /readyz says what is going on, and what a drain did is still scraped
         await closers.close();
         log.info('down');
       },
@@ -168,10 +170,10 @@ async function openDeps(
   const { options, config, log, metrics, server, security, closers } = opened;
   const { dataDirectory, contracts, signal = new AbortController().signal } = options;
   const clock = systemClock;
-  const found = await openStores(config, { dataDirectory, clock, log, signal });
+  const found = await openStores(config, { dataDirectory, clock, log, metrics, signal });
   closers.add(found.close);
   const stores = wrapStores?.(found) ?? found;
-  const { engine, kernels } = openCompute(config);
+  const { engine, kernels } = openCompute(config, { metrics, clock });
   closers.add(() => engine.close());
   const peers = openPeers({
     own: `${server.host}:${server.port}`,
@@ -258,7 +260,12 @@ async function startServices(
   server.add({ jobs: jobHandlers(jobs, deps.blobs) });
   const watching = new AbortController();
   const onChange = (isAnswering: boolean) => server.ready(isAnswering && stands.aborted);
-  void watchStores({ stores: deps, clock, log, onChange }, watching.signal);
+  const onLook = (store: 'journal' | 'blobs', answered: boolean) =>
+    metrics.set('stores_up', answered ? 1 : 0, { store });
+  void watchStores({ stores: deps, clock, log, onChange, onLook }, watching.signal);
+  const { journalBytesMax } = config;
+  const { journal, dataDirectory } = deps;
+  void watchSizes({ journal, journalBytesMax, dataDirectory, metrics, clock }, watching.signal);
   closers.add(async () => watching.abort('down'));
 }
 

@@ -14,6 +14,13 @@ import { QK_METRICS } from '@heddle/qk-analyzer';
 import { temporaryFolder } from '@heddle/testkit';
 import { bringUp } from './bring-up.ts';
 import { readConfig } from './config.ts';
+import {
+  ENGINE_METRICS,
+  NATS_METRICS,
+  PROCESS_METRICS,
+  STORE_METRICS,
+  TLS_METRICS,
+} from './metrics.ts';
 
 const KINDS = ['lorsa.train', 'qk.fit', 'circuit.trace', 'attribution.why'];
 const CATALOGUES = {
@@ -25,7 +32,12 @@ const CATALOGUES = {
   jobs: jobMetrics(KINDS),
   grpc: grpcMetrics(),
   models: CONTENT_METRICS,
+  heddle: PROCESS_METRICS,
+  stores: STORE_METRICS,
+  engine: ENGINE_METRICS,
 };
+/** Of clusters; test/deploy/monitoring compares those. */
+const ELSEWHERE = { nats: NATS_METRICS, heddle: TLS_METRICS };
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let cluster: LocalCluster;
@@ -69,7 +81,10 @@ test('/metrics exposes what the catalogues of all services list, each as its kin
 });
 
 test('names say the service, the noun and the unit; counters end in total; labels are closed sets', () => {
-  for (const [service, catalogue] of Object.entries(CATALOGUES)) {
+  for (const [service, catalogue] of [
+    ...Object.entries(CATALOGUES),
+    ...Object.entries(ELSEWHERE),
+  ]) {
     for (const { name, kind, unit, help, labels = {}, buckets } of catalogue) {
       assert.ok(name.startsWith(`${service}_`), name);
       assert.equal(name.endsWith('_total'), kind === 'counter', name);
@@ -108,6 +123,15 @@ test('a run and a job are seen: seconds by family and provider, tokens, queue, o
   assert.ok(value('activation_session_lookups_total{result="miss"}') > 0);
   assert.ok(value('activation_session_bytes') > 0);
   assert.equal(value('activation_waiting_prompts'), 0);
+  assert.equal(value('engine_provider_info{provider="cpu"}'), 1);
+  assert.ok(value('engine_runs_total{provider="cpu",outcome="ok"}') > 0);
+  assert.ok(value('engine_session_bytes') > 0);
+  assert.equal(value('engine_plans_open'), 0);
+  assert.ok(value('stores_operations_total{operation="journal.append",outcome="ok"}') >= 3);
+  assert.ok(value('stores_blob_bytes_total{direction="written"}') > 0);
+  assert.ok(value('stores_journal_bytes') > 0);
+  assert.ok(value('stores_scratch_free_bytes') > 0);
+  assert.equal(value('heddle_ready'), 1);
   const done = '{kind="attribution.why",outcome="completed"}';
   assert.equal(value(`jobs_settled_total${done}`), 1);
   assert.equal(value(`jobs_duration_seconds_count${done}`), 1);

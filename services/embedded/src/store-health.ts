@@ -14,6 +14,8 @@ export interface HealthOptions {
   readonly stores: { readonly journal: Pick<Journal, 'read'>; readonly blobs: Pick<Blobs, 'stat'> };
   readonly clock: Clock;
   readonly log: Log;
+  /** Told at each look. */
+  readonly onLook?: (store: 'journal' | 'blobs', answered: boolean) => void;
   /** Told at each change only. */
   readonly onChange: (isAnswering: boolean) => void;
 }
@@ -21,12 +23,13 @@ export interface HealthOptions {
 /** Looks at both stores until the signal. Only the journal decides whether the process is ready. */
 export async function watchStores(options: HealthOptions, signal: AbortSignal): Promise<void> {
   const { journal, blobs } = options.stores;
-  const { log, onChange } = options;
+  const { log, onChange, onLook = () => undefined } = options;
   await Promise.all([
     watchStore(options, signal, {
       ask: () => journal.read(NOBODY),
       away: (reason) => log.error('the journal is away: not ready', { reason }),
       back: () => log.info('the journal answers again: ready'),
+      onLook: (answered) => onLook('journal', answered),
       onChange,
     }),
     // Calls and steering go on without blobs; unready replicas would take these away too.
@@ -34,6 +37,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
       ask: () => blobs.stat(NOTHING),
       away: (reason) => log.error('the blob store is away: jobs wait for it', { reason }),
       back: () => log.info('the blob store answers again'),
+      onLook: (answered) => onLook('blobs', answered),
       onChange: () => undefined,
     }),
   ]);
@@ -43,6 +47,7 @@ interface Watched {
   readonly ask: () => Promise<unknown>;
   readonly away: (reason: unknown) => void;
   readonly back: () => void;
+  readonly onLook: (answered: boolean) => void;
   readonly onChange: (isAnswering: boolean) => void;
 }
 
@@ -50,7 +55,7 @@ interface Watched {
 async function watchStore(
   { clock }: Pick<HealthOptions, 'clock'>,
   signal: AbortSignal,
-  { ask, away, back, onChange }: Watched,
+  { ask, away, back, onLook, onChange }: Watched,
 ): Promise<void> {
   let answeredMs = clock.monotonic();
   let isAnswering = true;
@@ -65,6 +70,7 @@ async function watchStore(
     ]);
     late.abort('asked');
     if (failure === undefined) answeredMs = clock.monotonic();
+    onLook(failure === undefined);
     const isAway = clock.monotonic() - answeredMs > AWAY_MS;
     if (isAway === isAnswering && !signal.aborted) {
       isAnswering = !isAway;

@@ -1,7 +1,10 @@
 import { join } from 'node:path';
 import { OperationError } from '@heddle/core';
-import type { Blobs, Clock, Events, Journal, Log, WorkQueue } from '@heddle/ports';
+import type { Blobs, Clock, Events, Journal, Log, Metrics, WorkQueue } from '@heddle/ports';
 import type { Config } from './config.ts';
+import { meteredBlobs, meteredStores } from './metered-stores.ts';
+import { STORE_METRICS } from './metrics.ts';
+import { meterNats } from './process-meters.ts';
 import type { NatsConfig } from './store-config.ts';
 
 /** What every replica of a service must share. */
@@ -20,8 +23,14 @@ export interface StoreDeps {
   readonly dataDirectory: string;
   readonly clock: Clock;
   readonly log: Log;
+  readonly metrics: StoreMeters;
   /** Fires when the process is told to end before its stores were there. */
   readonly signal: AbortSignal;
+}
+
+/** Metrics that can also be read when somebody looks. */
+export interface StoreMeters extends Metrics {
+  onScrape(read: () => void): void;
 }
 
 /** Between two tries to reach a store that is not there yet. */
@@ -30,7 +39,11 @@ const RETRY_MS = 1_000;
 /** One file and one folder of this process's own, or what a cluster shares: as the configuration says. */
 export async function openStores(config: Config, deps: StoreDeps): Promise<OpenedStores> {
   const { nats } = config.stores;
-  return nats === undefined ? openOwn(config, deps) : openShared(config, nats, deps);
+  deps.metrics.register(STORE_METRICS);
+  const stores = await (nats === undefined
+    ? openOwn(config, deps)
+    : openShared(config, nats, deps));
+  return meteredStores(stores, deps);
 }
 
 async function openOwn(config: Config, deps: StoreDeps): Promise<OpenedStores> {
@@ -44,7 +57,7 @@ async function openOwn(config: Config, deps: StoreDeps): Promise<OpenedStores> {
     soleOwner: true, // the data lock says so: who held messages was killed, and its jobs go on at once
   });
   try {
-    const blobs = await openBlobs(config, deps);
+    const blobs = meteredBlobs(await openBlobs(config, deps), deps);
     const { journal, queue } = sqlite;
     return { journal, queue, events: new LocalEvents(), blobs, close: () => sqlite.close() };
   } catch (thrown) {
@@ -69,10 +82,12 @@ async function openShared(
     openNats({ ...options, journal: { bytesMax: config.journalBytesMax } }),
   );
   const { journal, queue, events } = stores;
+  meterNats(stores, deps.metrics);
   try {
     const own = config.stores.blobs.kind === 'nats' ? stores.blobs : undefined;
     const open = own ?? (() => openBlobs(config, deps));
-    const blobs = await withCopies(config, deps, await patiently('the blob store', deps, open));
+    const there = meteredBlobs(await patiently('the blob store', deps, open), deps);
+    const blobs = await withCopies(config, deps, there);
     return { journal, queue, events, blobs, close: () => stores.close() };
   } catch (thrown) {
     await stores.close();

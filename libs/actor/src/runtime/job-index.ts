@@ -116,6 +116,10 @@ export class JobIndex {
     return first && { id: first[0], error: first[1] };
   }
 
+  get unreadableCount(): number {
+    return this.broken.size;
+  }
+
   private begin(): Promise<void> {
     const startedMs = this.options.clock.monotonic();
     this.running = this.look()

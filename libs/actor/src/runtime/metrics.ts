@@ -80,20 +80,7 @@ export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
       help: 'Checkpoints that were found damaged; their jobs went on from the ones before',
       labels: kind,
     },
-    {
-      name: 'jobs_queue_messages',
-      kind: 'gauge',
-      unit: 'messages',
-      help: 'Tasks on the queue',
-      labels: { ...kind, state: ['waiting', 'working'] },
-    },
-    {
-      name: 'jobs_tasks_held',
-      kind: 'gauge',
-      unit: 'tasks',
-      help: 'Tasks that wait in this process until those of their tenant leave the queue',
-      labels: kind,
-    },
+    ...jobGauges(kind),
     {
       name: 'jobs_appends_fenced_total',
       kind: 'counter',
@@ -112,6 +99,67 @@ export function jobMetrics(kinds: readonly string[]): readonly MetricSpec[] {
       kind: 'counter',
       unit: 'falls',
       help: 'Actors that broke an invariant and were folded from the journal again',
+    },
+  ];
+}
+
+/** What is there now, looked at every 10 s: by each process of a service, so that most are the same number several times. */
+function jobGauges(kind: { readonly kind: readonly string[] }): readonly MetricSpec[] {
+  return [
+    {
+      name: 'jobs_queue_messages',
+      kind: 'gauge',
+      unit: 'messages',
+      help: 'Tasks on the queue',
+      labels: { ...kind, state: ['waiting', 'working'] },
+    },
+    {
+      name: 'jobs_tasks_held',
+      kind: 'gauge',
+      unit: 'tasks',
+      help: 'Tasks that wait in this process until those of their tenant leave the queue',
+      labels: kind,
+    },
+    {
+      name: 'jobs_open',
+      kind: 'gauge',
+      unit: 'jobs',
+      help: 'Unfinished jobs of the journal; every process of a service sees the same, so take the largest',
+      labels: { ...kind, status: ['queued', 'running', 'paused'] },
+    },
+    {
+      name: 'jobs_oldest_queued_seconds',
+      kind: 'gauge',
+      unit: 'seconds',
+      help: 'How long the job that has waited longest has had no worker; 0 when none waits',
+      labels: kind,
+    },
+    {
+      name: 'jobs_worker_slots',
+      kind: 'gauge',
+      unit: 'slots',
+      help: 'Tasks that this process can work on at a time; 0 with HEDDLE_WORK=none',
+      labels: kind,
+    },
+    {
+      name: 'jobs_worker_slots_busy',
+      kind: 'gauge',
+      unit: 'slots',
+      help: 'Tasks that this process works on now',
+      labels: kind,
+    },
+    {
+      name: 'jobs_dead_letters',
+      kind: 'gauge',
+      unit: 'messages',
+      help: 'Messages that were given up and kept for people to read, at most 100 are counted',
+      labels: kind,
+    },
+    {
+      name: 'jobs_journals_unreadable',
+      kind: 'gauge',
+      unit: 'jobs',
+      help: 'Jobs whose journal has a gap or cannot be read: left alone until it is restored',
     },
   ];
 }
@@ -143,8 +191,18 @@ export class JobMeters {
     if (this.kinds?.has(kind)) this.metrics.observe(name, value, { kind, ...labels });
   }
 
-  gauge(name: string, kind: string, value: number, labels: Readonly<Record<string, string>>): void {
+  gauge(
+    name: string,
+    kind: string,
+    value: number,
+    labels: Readonly<Record<string, string>> = {},
+  ): void {
     if (this.kinds?.has(kind)) this.metrics.set(name, value, { kind, ...labels });
+  }
+
+  /** Of what belongs to no kind. */
+  level(name: 'jobs_journals_unreadable', value: number): void {
+    if (this.kinds !== undefined) this.metrics.set(name, value);
   }
 
   event(

@@ -3,7 +3,7 @@ import type { Clock, Log, WorkQueue } from '@heddle/ports';
 import type { PushTask } from '../job/effects.ts';
 import { queueOf } from '../job/task-message.ts';
 import { JOB_LIMITS } from '../limits.ts';
-import type { IndexedJob, JobIndex } from './job-index.ts';
+import { type IndexedJob, isUnfinished, type JobIndex } from './job-index.ts';
 import type { Lanes } from './lanes.ts';
 import type { JobMeters } from './metrics.ts';
 
@@ -73,12 +73,33 @@ export class Reconciler {
 
   /** What waits and what is worked on, by kind. */
   async gauge(): Promise<void> {
-    const { queue, lanes, meters, kinds } = this.options;
+    const { queue, lanes, meters, index, kinds } = this.options;
+    meters.level('jobs_journals_unreadable', index.unreadableCount);
+    this.gaugeJobs();
     for (const kind of kinds()) {
       const { waiting, working } = await queue.depth(queueOf(kind));
       meters.gauge('jobs_queue_messages', kind, waiting, { state: 'waiting' });
       meters.gauge('jobs_queue_messages', kind, working, { state: 'working' });
-      meters.gauge('jobs_tasks_held', kind, lanes.waiting(kind), {});
+      meters.gauge('jobs_tasks_held', kind, lanes.waiting(kind));
+      const dead = await queue.deadLetters(queueOf(kind), JOB_LIMITS.deadLettersCounted);
+      meters.gauge('jobs_dead_letters', kind, dead.length);
+    }
+  }
+
+  private gaugeJobs(): void {
+    const { index, meters, clock, kinds } = this.options;
+    for (const kind of kinds()) {
+      const open = { queued: 0, running: 0, paused: 0 };
+      let oldestMs = clock.now();
+      for (const job of index.all()) {
+        if (job.kind !== kind || !isUnfinished(job)) continue;
+        open[job.status as keyof typeof open] += 1;
+        if (job.status === 'queued') oldestMs = Math.min(oldestMs, job.updatedMs);
+      }
+      for (const [status, count] of Object.entries(open)) {
+        meters.gauge('jobs_open', kind, count, { status });
+      }
+      meters.gauge('jobs_oldest_queued_seconds', kind, (clock.now() - oldestMs) / 1000);
     }
   }
 

@@ -34,6 +34,8 @@ export class Workers {
 
   start(kind: JobKind, limits: KindLimits): void {
     const { ports, worker } = this.options;
+    ports.meters.gauge('jobs_worker_slots', kind.kind, limits.concurrency);
+    ports.meters.gauge('jobs_worker_slots_busy', kind.kind, 0);
     if (limits.concurrency === 0) {
       this.loops.push(this.prepare(kind, limits));
       return;
@@ -70,6 +72,8 @@ export class Workers {
     const { queue } = this.options;
     const { signal } = this.pulling;
     const worked = new Set<Promise<void>>();
+    const busy = (): void =>
+      this.options.ports.meters.gauge('jobs_worker_slots_busy', kind.kind, worked.size);
     while (!signal.aborted) {
       if (worked.size >= limits.concurrency) await Promise.race(worked);
       else {
@@ -84,8 +88,12 @@ export class Workers {
           // Arrived while stopping: not begun, so handed back as it came.
           if (signal.aborted) return delivery.nak(0);
           const work = this.orPause(kind.kind, () => this.attempt(kind, limits, delivery));
-          const tracked = work.finally(() => worked.delete(tracked));
+          const tracked = work.finally(() => {
+            worked.delete(tracked);
+            busy();
+          });
           worked.add(tracked);
+          busy();
         });
       }
     }

@@ -43,6 +43,8 @@ export interface NatsStores {
   readonly queue: NatsQueue;
   readonly events: NatsEvents;
   readonly report: NatsReport;
+  /** As it is whenever it is looked at. */
+  readonly connection: Pick<NatsLink, 'isUp' | 'disconnects'>;
   /** The object store; opened when first asked for, because most clusters keep blobs elsewhere. */
   blobs(): Promise<NatsBlobs>;
   close(): Promise<void>;
@@ -77,6 +79,7 @@ export async function openNats(options: NatsOptions): Promise<NatsStores> {
       queue,
       events: new NatsEvents(link),
       report,
+      connection: link,
       blobs: () => (blobs ??= NatsBlobs.open(link, options.blobs)),
       close,
     };

@@ -52,6 +52,7 @@ export class NatsLink {
   private readonly breaks = new Set<() => void>();
   private readonly inboxPrefix: string | undefined;
   private up = true;
+  private breaksCounted = 0;
 
   private constructor(nc: NatsConnection, jsm: JetStreamManager, options: NatsLinkOptions) {
     this.nc = nc;
@@ -104,6 +105,11 @@ export class NatsLink {
 
   get isUp(): boolean {
     return this.up && !this.nc.isClosed();
+  }
+
+  /** How often the connection broke. */
+  get disconnects(): number {
+    return this.breaksCounted;
   }
 
   /** Bytes of one message that are ours to fill. */
@@ -238,6 +244,7 @@ export class NatsLink {
 
   private onDown(): void {
     this.up = false;
+    this.breaksCounted += 1;
     for (const onBreak of [...this.breaks]) onBreak();
     this.log.warn('the connection to NATS broke; trying to come back');
   }

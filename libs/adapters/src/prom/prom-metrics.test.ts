@@ -38,3 +38,26 @@ test('two catalogues cannot claim one name', () => {
   assert.throws(() => metrics.register([{ ...RUNS, help: 'other' }]), /two catalogues/);
   metrics.register([RUNS]);
 });
+
+test('a counter of few series stands at 0 before the first event, so that its first increase is one', async () => {
+  const metrics = new PromMetrics();
+  metrics.register([RUNS, { ...RUNS, name: 'activation_bytes_total', labels: MANY }]);
+
+  const text = await metrics.text();
+  assert.match(text, /^activation_runs_total\{outcome="failed"\} 0$/m);
+  assert.doesNotMatch(text, /^activation_bytes_total\{/m);
+});
+
+const MANY = { outcome: Array.from({ length: 101 }, (_, index) => `${index}`) };
+
+test('what is read at a scrape is as of that scrape', async () => {
+  const metrics = new PromMetrics();
+  const { labels: _, ...rest } = RUNS;
+  metrics.register([{ ...rest, name: 'activation_waiting', kind: 'gauge' }]);
+  let waiting = 1;
+  metrics.onScrape(() => metrics.set('activation_waiting', waiting));
+
+  assert.match(await metrics.text(), /^activation_waiting 1$/m);
+  waiting = 2;
+  assert.match(await metrics.text(), /^activation_waiting 2$/m);
+});

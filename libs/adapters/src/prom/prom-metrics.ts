@@ -8,6 +8,11 @@ type Metric = Counter | Gauge | Histogram;
 /** Most label combinations that one metric may have: beyond it a catalogue has an open set among its labels. */
 const SERIES_MAX = 2000;
 /**
+ * Counters of at most so many series begin at 0: one that first appears at 1 has not grown in Prometheus' eyes, so the first
+ * failure of all would be missed. The largest of ours, calls by method and code, would be a thousand lines of nothing.
+ */
+const ZEROED_SERIES_MAX = 100;
+/**
  * How often the event loop's delay is sampled, and the least delay that its percentiles can show. At prom-client's 10 ms
  * an idle process wakes a hundred times a second, half a percent of a core; a stall worth an alert is longer than this.
  */
@@ -18,6 +23,7 @@ export class PromMetrics implements Metrics {
   private readonly registry = new Registry();
   private readonly specs = new Map<string, MetricSpec>();
   private readonly metrics = new Map<string, Metric>();
+  private readonly readings: (() => void)[] = [];
 
   constructor() {
     collectDefaultMetrics({
@@ -35,7 +41,10 @@ export class PromMetrics implements Metrics {
       const series = Object.values(spec.labels ?? {}).reduce((n, values) => n * values.length, 1);
       assert(series <= SERIES_MAX, `metric ${spec.name} would have ${series} series`);
       this.specs.set(spec.name, spec);
-      this.metrics.set(spec.name, this.create(spec));
+      const metric = this.create(spec);
+      this.metrics.set(spec.name, metric);
+      if (!(metric instanceof Counter) || series > ZEROED_SERIES_MAX) continue;
+      for (const labels of combinations(spec.labels ?? {})) metric.inc(labels, 0);
     }
   }
 
@@ -57,7 +66,13 @@ export class PromMetrics implements Metrics {
     metric.observe(labels, value);
   }
 
+  /** What is true at a moment is read at each scrape, and costs nothing between. */
+  onScrape(read: () => void): void {
+    this.readings.push(read);
+  }
+
   text(): Promise<string> {
+    for (const read of this.readings) read();
     return this.registry.metrics();
   }
 
@@ -78,4 +93,13 @@ export class PromMetrics implements Metrics {
     }
     return present(this.metrics.get(name), `metric ${name}`);
   }
+}
+
+/** Every choice of one value for each label. */
+function combinations(labels: NonNullable<MetricSpec['labels']>): readonly Labels[] {
+  return Object.entries(labels).reduce<readonly Labels[]>(
+    (chosen, [label, values]) =>
+      chosen.flatMap((before) => values.map((value) => ({ ...before, [label]: value }))),
+    [{}],
+  );
 }

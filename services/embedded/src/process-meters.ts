@@ -1,0 +1,71 @@
+import { statfs } from 'node:fs/promises';
+import type { RunningServer } from '@heddle/adapters/grpc';
+import type { NatsStores } from '@heddle/adapters/nats';
+import type { PromMetrics } from '@heddle/adapters/prom';
+import { VERSION } from '@heddle/core';
+import type { Clock, Journal } from '@heddle/ports';
+import { NATS_METRICS, PROCESS_METRICS, TLS_METRICS } from './metrics.ts';
+import type { Security } from './security.ts';
+
+type Scraped = Pick<PromMetrics, 'register' | 'set' | 'add' | 'onScrape'>;
+
+/** How often sizes are looked at: one is a request to NATS, and disks fill in minutes rather than seconds. */
+const SIZES_EVERY_MS = 30_000;
+
+/** What a process says of itself at each scrape. */
+export function meterProcess(
+  metrics: Scraped,
+  server: Pick<RunningServer, 'isServing'>,
+  { tls }: Pick<Security, 'tls'>,
+): void {
+  metrics.register(PROCESS_METRICS);
+  metrics.set('heddle_build_info', 1, { version: VERSION, node: process.versions.node });
+  metrics.onScrape(() => metrics.set('heddle_ready', server.isServing ? 1 : 0));
+  if (tls === undefined) return;
+  metrics.register(TLS_METRICS);
+  metrics.onScrape(() => {
+    metrics.set('heddle_certificate_expiry_seconds', tls.files.current.expiresMs / 1000);
+  });
+}
+
+/** The connection at each scrape, and once what was found when it was opened. */
+export function meterNats(
+  { connection, report }: Pick<NatsStores, 'connection' | 'report'>,
+  metrics: Scraped,
+): void {
+  metrics.register(NATS_METRICS);
+  metrics.set('nats_sync_always', report.sync.kind === 'always' ? 1 : 0);
+  metrics.set('nats_journal_replicas', report.journal.replicas);
+  let counted = 0;
+  metrics.onScrape(() => {
+    metrics.set('nats_connected', connection.isUp ? 1 : 0);
+    metrics.add('nats_disconnects_total', connection.disconnects - counted);
+    counted = connection.disconnects;
+  });
+}
+
+export interface SizesOptions {
+  readonly journal: Pick<Journal, 'bytes'>;
+  readonly journalBytesMax: number;
+  readonly dataDirectory: string;
+  readonly metrics: Pick<PromMetrics, 'set'>;
+  readonly clock: Clock;
+}
+
+/** How full the journal and the disk of `--data` are, until the signal. A store that is away keeps its last size. */
+export async function watchSizes(options: SizesOptions, signal: AbortSignal): Promise<void> {
+  const { journal, journalBytesMax, dataDirectory, metrics, clock } = options;
+  metrics.set('stores_journal_limit_bytes', journalBytesMax);
+  const looks = [
+    async () => metrics.set('stores_journal_bytes', await journal.bytes()),
+    async () => {
+      const { bsize, bavail, blocks } = await statfs(dataDirectory);
+      metrics.set('stores_scratch_free_bytes', bsize * bavail);
+      metrics.set('stores_scratch_size_bytes', bsize * blocks);
+    },
+  ];
+  while (!signal.aborted) {
+    await Promise.allSettled(looks.map((look) => look()));
+    await clock.sleep(SIZES_EVERY_MS, signal);
+  }
+}
