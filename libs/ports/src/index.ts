@@ -76,4 +76,14 @@ export {
   toInline,
 } from './tensor-stream.ts';
 export { TOKEN_DEFAULTS, type Tokens } from './tokens.ts';
+export {
+  NO_TRACING,
+  type Span,
+  type SpanAttributes,
+  type SpanError,
+  type SpanKind,
+  type SpanSpec,
+  type TraceContext,
+  type Tracing,
+} from './tracing.ts';
 export type { DeadLetter, Delivery, PullOptions, PushOptions, WorkQueue } from './work-queue.ts';

@@ -50,6 +50,11 @@ export {
 } from './servers/hub-server.ts';
 export { type NatsServer, startNats, startNatsCluster } from './servers/nats-server.ts';
 export { type S3Server, startS3 } from './servers/s3-server.ts';
+export {
+  type ReceivedSpan,
+  startTraceReceiver,
+  type TraceReceiver,
+} from './servers/trace-receiver.ts';
 export { waitOut } from './servers/wait-out.ts';
 export { MemoryBlobs } from './simulated/memory-blobs.ts';
 export { MemoryJournal } from './simulated/memory-journal.ts';

@@ -12,7 +12,6 @@ import type { CallScopes } from './call-scope.ts';
 import { type Method, methodsOf, SERVICES } from './contracts.ts';
 import { STALLED_READER_MS } from './limits.ts';
 import { requestShape } from './message-shapes.ts';
-import { toStatus } from './status.ts';
 import { refuseUnknown } from './unknown-fields.ts';
 
 type UnaryHandler = (request: object, call: CallContext) => Promise<object>;
@@ -107,14 +106,14 @@ function bindUnary(
   scopes: CallScopes,
 ): handleUnaryCall<object, object> {
   return (call, callback) => {
-    const { context, abort, end } = scopes.begin(path, call.request);
+    const { context, abort, within, statusOf, end } = scopes.begin(path, call);
     call.on('cancelled', abort);
     const beganMs = performance.now();
     Promise.resolve()
       .then(() => {
         context.signal.throwIfAborted();
         const request = decoded(call.request, context);
-        return scopes.within(call.metadata, () => handler(request, context));
+        return within(() => handler(request, context));
       })
       .then(
         (response) => {
@@ -123,7 +122,7 @@ function bindUnary(
         },
         (thrown: unknown) => {
           const error = reasonOf(thrown, context);
-          callback(toStatus(error, performance.now() - beganMs));
+          callback(statusOf(error, performance.now() - beganMs));
           end(error);
         },
       );
@@ -136,9 +135,7 @@ function bindServer(
   scopes: CallScopes,
 ): handleServerStreamingCall<object, object> {
   return (call) =>
-    void scopes.within(call.metadata, () =>
-      pump(call, path, scopes, (context) => handler(decoded(call.request, context), context)),
-    );
+    void pump(call, path, scopes, (context) => handler(decoded(call.request, context), context));
 }
 
 function bindBidi(
@@ -149,9 +146,7 @@ function bindBidi(
   return (call) => {
     // Reading to the end must not close the side that we still write to.
     const requests = call.iterator({ destroyOnReturn: false });
-    void scopes.within(call.metadata, () =>
-      pump(call, path, scopes, (context) => handler(decodedEach(requests, context), context)),
-    );
+    void pump(call, path, scopes, (context) => handler(decodedEach(requests, context), context));
   };
 }
 
@@ -162,20 +157,22 @@ async function pump(
   scopes: CallScopes,
   open: (context: CallContext) => AsyncIterable<object>,
 ): Promise<void> {
-  const { context, abort, end } = scopes.begin(path, 'request' in call ? call.request : undefined);
+  const { context, abort, within, statusOf, end } = scopes.begin(path, call);
   call.on('cancelled', abort);
   try {
     context.signal.throwIfAborted();
-    for await (const part of open(context)) {
-      context.signal.throwIfAborted();
-      if (!call.write(part)) await drained(call, context.signal);
-    }
+    await within(async () => {
+      for await (const part of open(context)) {
+        context.signal.throwIfAborted();
+        if (!call.write(part)) await drained(call, context.signal);
+      }
+    });
     context.signal.throwIfAborted();
     call.end();
     end();
   } catch (thrown) {
     const error = reasonOf(thrown, context);
-    call.emit('error', toStatus(error));
+    call.emit('error', statusOf(error));
     end(error);
   }
 }

@@ -1,15 +1,37 @@
-import type { Metadata } from '@grpc/grpc-js';
+import type { Metadata, StatusObject } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import type { CallContext, Callers, Log, Metrics } from '@heddle/ports';
+import type { CallContext, Callers, Log, Metrics, Tracing } from '@heddle/ports';
 import { CallRoom } from './call-room.ts';
+import { endCall, serverSpan } from './call-spans.ts';
 import { callerOf } from './caller-metadata.ts';
 import { whileAnswering } from './patient-clients.ts';
+import { toStatus } from './status.ts';
 
 export interface CallScopeDeps {
   readonly log: Log;
   readonly metrics: Metrics | undefined;
   /** Present where a guard stands before the handlers: only then is a call's metadata true. */
   readonly callers: Callers | undefined;
+  readonly tracing?: Tracing | undefined;
+}
+
+/** A call that came. */
+export interface IncomingCall {
+  readonly metadata: Metadata;
+  /** Of a method that takes one. */
+  readonly request?: object | undefined;
+}
+
+/** A call that is being answered. */
+export interface OpenCall {
+  readonly context: CallContext;
+  readonly abort: () => void;
+  /** Runs what answers it in the name of who made it, and as a part of his trace; the streams that it begins, too. */
+  readonly within: <T>(body: () => T) => T;
+  /** What an error tells the caller; `tookMs`, where that matters. */
+  readonly statusOf: (error: OperationError, tookMs?: number) => StatusObject;
+  /** Closes it, with the error that it failed with, if it did. */
+  readonly end: (error?: OperationError) => void;
 }
 
 /** Calls in flight: each with its abort signal, counted and bounded, and all told to stop when the server drains. */
@@ -42,16 +64,9 @@ export class CallScopes {
     return request;
   }
 
-  /** Opens a call; `end` closes it with the error that it failed with, if it did. One that finds no room is told to stop. */
-  begin(
-    method: string,
-    request?: object,
-  ): {
-    context: CallContext;
-    abort: () => void;
-    end: (error?: OperationError) => void;
-  } {
-    const { log, metrics } = this.deps;
+  /** Opens a call. One that finds no room is told to stop. */
+  begin(method: string, { metadata, request }: IncomingCall): OpenCall {
+    const { log, metrics, tracing } = this.deps;
     const controller = new AbortController();
     const bytes = (request && this.sizes.get(request)) ?? 0;
     const refusal = this.closed ? draining() : this.room.refusal(method, bytes);
@@ -61,21 +76,30 @@ export class CallScopes {
     metrics?.set('grpc_calls_open', this.open.size);
     const started = performance.now();
     const callLog = log.child({ method });
+    const span = serverSpan(tracing, method, metadata);
     const end = (error?: OperationError) => {
       if (!this.open.delete(controller)) return;
       leave();
       metrics?.set('grpc_calls_open', this.open.size);
       metrics?.add('grpc_calls_total', 1, { method, code: error?.code ?? 'ok' });
       metrics?.observe('grpc_call_seconds', (performance.now() - started) / 1000, { method });
-      if (error?.code === 'internal') callLog.error(error.message, { cause: error.cause });
+      if (error?.code === 'internal') {
+        span.within(() => callLog.error(error.message, { cause: error.cause }));
+      }
+      endCall(span, error);
       if (this.open.size === 0) this.idle?.();
     };
     const context: CallContext = { signal: controller.signal, log: callLog, method };
-    return { context, abort: () => controller.abort(cancelled()), end };
+    return {
+      context,
+      abort: () => controller.abort(cancelled()),
+      within: (body) => span.within(() => this.inNameOf(metadata, body)),
+      statusOf: (error, tookMs) => toStatus(error, tookMs, span.traceId),
+      end,
+    };
   }
 
-  /** Runs what answers a call in the name of who made it; the streams that it begins, too. */
-  within<T>(metadata: Metadata, body: () => T): T {
+  private inNameOf<T>(metadata: Metadata, body: () => T): T {
     const { callers } = this.deps;
     return whileAnswering(() =>
       callers === undefined ? body() : callers.run(callerOf(metadata), body),

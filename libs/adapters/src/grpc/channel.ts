@@ -8,7 +8,8 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import type { CallOptions, Clients } from '@heddle/ports';
+import type { CallOptions, Clients, Span, Tracing } from '@heddle/ports';
+import { clientSpan, endCall, signWith } from './call-spans.ts';
 import {
   type ChannelSecurity,
   callMetadata,
@@ -44,10 +45,17 @@ export interface Channel {
 export interface ChannelConfig extends ChannelSecurity {
   /** Shared with no other channel of this process to the same address: what a load of many clients is made of. */
   readonly ownConnection?: boolean;
+  /** Absent: calls leave no spans, and carry none. */
+  readonly tracing?: Tracing | undefined;
 }
 
-/** Metadata of a call that begins now: who calls, or in whose name. */
-type Signature = () => Metadata;
+interface Calling {
+  readonly client: Client;
+  /** Metadata of a call that begins now: who calls, or in whose name. */
+  readonly sign: () => Metadata;
+  /** A call that is asked for now: what this returns begins it. */
+  readonly trace: (method: Method) => () => Span;
+}
 
 /**
  * A connection to a cluster, made when the first call needs it; to several addresses calls go in turn. Errors:
@@ -58,12 +66,14 @@ export function openChannel(
   config: ChannelConfig = {},
 ): Channel {
   const client = openClient(address, config);
-  const sign: Signature = () => callMetadata(config);
+  const server = hostOf([address].flat()[0] ?? '');
+  const calling: Calling = {
+    client,
+    sign: () => callMetadata(config),
+    trace: ({ path }) => clientSpan(config.tracing, path.slice(1), server),
+  };
   const clients = CONTRACTS.map((contract) => {
-    const methods = methodsOf(contract).map(([name, method]) => [
-      name,
-      caller(client, method, sign),
-    ]);
+    const methods = methodsOf(contract).map(([name, method]) => [name, caller(method, calling)]);
     return [contract, Object.fromEntries(methods)];
   });
   return {
@@ -137,24 +147,30 @@ function hintOf(reason: string): string {
   return isNoHttp2 ? ': with TLS it is https://HOST:PORT; pages have another port' : '';
 }
 
-function caller(client: Client, method: Method, sign: Signature) {
+function caller(method: Method, { client, sign, trace }: Calling) {
   if (!method.responseStream) {
-    return (request: object, options: CallOptions = {}) =>
-      unary(client, method, { request, metadata: sign() }, options);
+    return (request: object, options: CallOptions = {}) => {
+      const begin = trace(method);
+      return unary(client, method, { request, metadata: sign(), begin }, options);
+    };
   }
   // Signed when it is asked for, in the name of who asks; sent when it is first read, perhaps by somebody else.
   if (!method.requestStream) {
     return (request: object, options: CallOptions = {}) => {
       const metadata = sign();
-      return received(() => {
+      const open = (span: Span) => {
         const { path, requestSerialize: s, responseDeserialize: d } = method;
-        return client.makeServerStreamRequest(path, s, d, request, metadata, grpcOptions(options));
-      }, options.signal);
+        const signed = signWith(span, metadata);
+        return client.makeServerStreamRequest(path, s, d, request, signed, grpcOptions(options));
+      };
+      return received(trace(method), open, options.signal);
     };
   }
   return (requests: AsyncIterable<object>, options: CallOptions = {}) => {
     const metadata = sign();
-    return received(() => duplex(client, method, { requests, metadata }, options), options.signal);
+    const open = (span: Span) =>
+      duplex(client, method, { requests, metadata: signWith(span, metadata) }, options);
+    return received(trace(method), open, options.signal);
   };
 }
 
@@ -162,23 +178,32 @@ function grpcOptions({ timeoutMs }: CallOptions): GrpcCallOptions {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
+interface Asked {
+  readonly request: object;
+  readonly metadata: Metadata;
+  readonly begin: () => Span;
+}
+
 function unary(
   client: Client,
   method: Method,
-  { request, metadata }: { readonly request: object; readonly metadata: Metadata },
+  { request, metadata, begin }: Asked,
   options: CallOptions,
 ): Promise<object> {
   const { promise, resolve, reject } = Promise.withResolvers<object>();
   if (options.signal?.aborted) return Promise.reject(OperationError.from(options.signal.reason));
+  const span = begin();
   const call = client.makeUnaryRequest(
     method.path,
     method.requestSerialize,
     method.responseDeserialize,
     request,
-    metadata,
+    signWith(span, metadata),
     grpcOptions({ timeoutMs: UNARY_TIMEOUT_MS, ...options }),
-    (error, response) => {
-      if (error) reject(fromServiceError(error));
+    (failed, response) => {
+      const error = failed ? fromServiceError(failed) : undefined;
+      endCall(span, error);
+      if (error) reject(error);
       else resolve(response as object);
     },
   );
@@ -190,16 +215,25 @@ function unary(
 type Readable = ClientReadableStream<object> | ClientDuplexStream<object, object>;
 
 /** The replies, read as fast as they are asked for; leaving the loop early cancels the call. */
-async function* received(open: () => Readable, signal: AbortSignal | undefined) {
+async function* received(
+  begin: () => Span,
+  open: (span: Span) => Readable,
+  signal: AbortSignal | undefined,
+) {
   if (signal?.aborted) throw OperationError.from(signal.reason);
-  const call = open();
+  const span = begin();
+  const call = open(span);
+  let failure: OperationError | undefined;
   const cancel = () => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     for await (const message of call) yield message as object;
   } catch (thrown) {
-    throw isServiceError(thrown) ? fromServiceError(thrown) : thrown;
+    const error = isServiceError(thrown) ? fromServiceError(thrown) : thrown;
+    failure = OperationError.from(error);
+    throw error;
   } finally {
+    endCall(span, failure);
     signal?.removeEventListener('abort', cancel);
     call.on('error', () => {}); // The cancellation itself would be reported as one.
     call.cancel();

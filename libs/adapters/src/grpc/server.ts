@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Server, type ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
 import { OperationError } from '@heddle/core';
-import type { Callers, ContractHandlers, ContractName, Log, Metrics } from '@heddle/ports';
+import type { Callers, ContractHandlers, ContractName, Log, Metrics, Tracing } from '@heddle/ports';
 import { HealthImplementation } from 'grpc-health-check';
 import { bindHandlers, strictDeserializer } from './bind-handlers.ts';
 import { type CallLimits, CallRoom } from './call-room.ts';
@@ -38,6 +38,8 @@ export interface ServeOptions {
   readonly security?: ServerSecurity | undefined;
   /** Handlers run in the name of who calls. */
   readonly callers?: Callers | undefined;
+  /** Absent: calls leave no spans. */
+  readonly tracing?: Tracing | undefined;
   /** Told to stop, it says so to health checks this long before it takes no more calls: what a load balancer needs to hear it. */
   readonly noticeMs?: number;
   /** Contracts are added after it listens: until it is ready, one that is not there yet is UNAVAILABLE, not UNIMPLEMENTED. */
@@ -68,10 +70,13 @@ export interface RunningServer {
 
 /** Listens. Errors: `unavailable` when the address cannot be had. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { host, log, metrics, security } = options;
+  const { host, log, metrics, security, tracing } = options;
   // Where nobody is asked who he is, what a call says of its caller means nothing.
   const callers = security === undefined ? undefined : options.callers;
-  const scopes = new CallScopes({ log, metrics, callers }, new CallRoom(options.callLimits));
+  const scopes = new CallScopes(
+    { log, metrics, callers, tracing },
+    new CallRoom(options.callLimits),
+  );
   const key = randomBytes(32).toString('base64url');
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   const server = new Server({

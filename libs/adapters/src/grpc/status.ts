@@ -19,20 +19,29 @@ export const DETAILS_TRAILER = 'grpc-status-details-bin';
 /** gRPC's own: negative, the caller's channel does not repeat the call by itself. */
 const PUSHBACK = 'grpc-retry-pushback-ms';
 const DETAIL = 'heddle.common.v1.ErrorDetail';
+const TRACE_ID = 'trace_id';
 
 /** gRPC numbers its codes from 1 in the order of `CODES`; 0 is OK. */
 const numberOf = (code: Code) => CODES.indexOf(code) + 1;
 const codeOf = (number: number): Code => CODES[number - 1] ?? 'unknown';
 
 /** The error as it goes out: the cause stays here. What was tried here for long the caller's channel does not repeat by itself. */
-export function toStatus(error: OperationError, tookMs = 0): StatusObject {
+export function toStatus(error: OperationError, tookMs = 0, traceId?: string): StatusObject {
   const code = numberOf(error.code);
   // A cut may fall inside a pair, and a message may quote what a client sent: half a character ends grpc-js' process.
   const message = error.message.slice(0, ERROR_TEXT_CHARACTERS_MAX).toWellFormed();
   const metadata = new Metadata();
-  metadata.set(DETAILS_TRAILER, Buffer.from(richStatus(code, message, toDetail(error, message))));
+  const detail = withTrace(toDetail(error, message), traceId);
+  metadata.set(DETAILS_TRAILER, Buffer.from(richStatus(code, message, detail)));
   if (tookMs > TRIED_ENOUGH_MS) metadata.set(PUSHBACK, '-1');
   return { code, details: message, metadata };
+}
+
+/** Where to look for what happened; of an error that was passed on, the same as it said. */
+function withTrace(error: Init<ErrorDetail>, traceId: string | undefined): Init<ErrorDetail> {
+  if (traceId === undefined) return error;
+  const others = (error.details ?? []).filter(({ name }) => name !== TRACE_ID);
+  return { ...error, details: [{ name: TRACE_ID, text: traceId }, ...others.slice(0, 15)] };
 }
 
 /** The error as it arrived, with the typed detail where the server sent one. */

@@ -17,7 +17,8 @@ import type {
 import { CODES, OperationError } from '@heddle/core';
 import type { ContractName } from '@heddle/ports';
 import type { CallScopes } from '../call-scope.ts';
-import { callMetadata } from '../channel-security.ts';
+import { clientSpan, endCall, signWith } from '../call-spans.ts';
+import { callMetadata, hostOf } from '../channel-security.ts';
 import { type Method, methodsOf, SERVICES } from '../contracts.ts';
 import { toStatus } from '../status.ts';
 import { forwardedStatus, passedOn } from './forwarded-status.ts';
@@ -166,19 +167,28 @@ class Forwarder {
   /** What a call needs to go on, when there is somebody to take it, or nobody came. */
   private async open(call: Incoming, choose: () => Upstream): Promise<Opened> {
     const { scopes, upstreams } = this;
-    const request = 'request' in call ? (call.request as Buffer) : undefined;
-    const { context, abort, end } = scopes.begin(this.path, request);
+    const { context, abort, within, end } = scopes.begin(this.path, call);
     (call as EventEmitter).on('cancelled', abort);
     const deadline = call.getDeadline();
     const { signal } = context;
     const othersKnow = KNOWN_TO_ALL.test(this.path);
     const upstream = await upstreams.reach(choose(), { othersKnow, signal });
+    const { config } = upstreams;
+    const there = hostOf(upstream.addresses[0] ?? '');
+    const span = within(() => clientSpan(config.tracing, this.path, there)());
     return {
       upstream,
-      metadata: scopes.within(call.metadata, () => callMetadata(upstreams.config)),
+      metadata: signWith(
+        span,
+        within(() => callMetadata(config)),
+      ),
       options: deadline === Number.POSITIVE_INFINITY ? {} : { deadline },
       signal,
-      end: (status) => end(status.code === 0 ? undefined : toError(status)),
+      end: (status) => {
+        const error = status.code === 0 ? undefined : toError(status);
+        endCall(span, error);
+        end(error);
+      },
     };
   }
 }

@@ -1,0 +1,1 @@
+export { type OpenTracing, type OpenTracingOptions, openTracing } from './open-tracing.ts';
