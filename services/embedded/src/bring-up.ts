@@ -265,7 +265,9 @@ async function startServices(
   void watchStores({ stores: deps, clock, log, onChange, onLook }, watching.signal);
   const { journalBytesMax } = config;
   const { journal, dataDirectory } = deps;
-  void watchSizes({ journal, journalBytesMax, dataDirectory, metrics, clock }, watching.signal);
+  const natsMonitors = config.stores.nats?.monitors ?? [];
+  const sizes = { journal, journalBytesMax, dataDirectory, natsMonitors, metrics, clock };
+  void watchSizes(sizes, watching.signal);
   closers.add(async () => watching.abort('down'));
 }
 

@@ -3,6 +3,9 @@ import type { MetricSpec, Provider } from '@heddle/ports';
 
 const PROVIDERS: readonly Provider[] = ['cuda', 'webgpu', 'cpu'];
 
+/** More monitoring addresses than these are not looked at. */
+export const NATS_SERVERS: readonly string[] = ['0', '1', '2', '3', '4', '5', '6', '7'];
+
 /** What a process of a cluster says of itself, whatever it serves. */
 export const PROCESS_METRICS: readonly MetricSpec[] = [
   {
@@ -142,7 +145,41 @@ export const NATS_METRICS: readonly MetricSpec[] = [
     unit: 'replicas',
     help: 'Copies of the journal that this process found when it started',
   },
+  ...natsServerMetrics(),
 ];
+
+/** By the place of the server's monitoring address in HEDDLE_NATS_MONITORS; one name of several servers shows one at a time. */
+function natsServerMetrics(): readonly MetricSpec[] {
+  const labels = { server: NATS_SERVERS };
+  const gauge = (name: string, unit: string, help: string): MetricSpec => ({
+    ...{ name, kind: 'gauge', unit, help, labels },
+  });
+  return [
+    gauge(
+      'nats_server_up',
+      'flag',
+      '1 when the monitoring address answered the last look, every 30 s',
+    ),
+    gauge('nats_server_storage_bytes', 'bytes', 'Disk that streams take on the server'),
+    gauge(
+      'nats_server_storage_reserved_bytes',
+      'bytes',
+      'Disk that streams have set aside on the server',
+    ),
+    gauge(
+      'nats_server_storage_limit_bytes',
+      'bytes',
+      'Disk that streams may take there (max_file_store)',
+    ),
+    gauge('nats_server_memory_bytes', 'bytes', 'Memory of the server’s process'),
+    gauge('nats_server_connections', 'connections', 'Clients connected to the server'),
+    gauge(
+      'nats_server_slow_consumers',
+      'connections',
+      'Connections that the server gave up because they did not read, since it started',
+    ),
+  ];
+}
 
 export const ENGINE_METRICS: readonly MetricSpec[] = [
   {

@@ -4,7 +4,7 @@ import type { NatsStores } from '@heddle/adapters/nats';
 import type { PromMetrics } from '@heddle/adapters/prom';
 import { VERSION } from '@heddle/core';
 import type { Clock, Journal } from '@heddle/ports';
-import { NATS_METRICS, PROCESS_METRICS, TLS_METRICS } from './metrics.ts';
+import { NATS_METRICS, NATS_SERVERS, PROCESS_METRICS, TLS_METRICS } from './metrics.ts';
 import type { Security } from './security.ts';
 
 type Scraped = Pick<PromMetrics, 'register' | 'set' | 'add' | 'onScrape'>;
@@ -48,13 +48,15 @@ export interface SizesOptions {
   readonly journal: Pick<Journal, 'bytes'>;
   readonly journalBytesMax: number;
   readonly dataDirectory: string;
+  /** Monitoring addresses of NATS' servers; none without NATS. */
+  readonly natsMonitors: readonly string[];
   readonly metrics: Pick<PromMetrics, 'set'>;
   readonly clock: Clock;
 }
 
 /** How full the journal and the disk of `--data` are, until the signal. A store that is away keeps its last size. */
 export async function watchSizes(options: SizesOptions, signal: AbortSignal): Promise<void> {
-  const { journal, journalBytesMax, dataDirectory, metrics, clock } = options;
+  const { journal, journalBytesMax, dataDirectory, natsMonitors, metrics, clock } = options;
   metrics.set('stores_journal_limit_bytes', journalBytesMax);
   const looks = [
     async () => metrics.set('stores_journal_bytes', await journal.bytes()),
@@ -63,9 +65,32 @@ export async function watchSizes(options: SizesOptions, signal: AbortSignal): Pr
       metrics.set('stores_scratch_free_bytes', bsize * bavail);
       metrics.set('stores_scratch_size_bytes', bsize * blocks);
     },
+    ...natsMonitors
+      .slice(0, NATS_SERVERS.length)
+      .map((monitor, place) => () => lookAtNats(monitor, { server: `${place}` }, metrics)),
   ];
   while (!signal.aborted) {
     await Promise.allSettled(looks.map((look) => look()));
     await clock.sleep(SIZES_EVERY_MS, signal);
   }
+}
+
+async function lookAtNats(
+  monitor: string,
+  labels: { readonly server: string },
+  metrics: Pick<PromMetrics, 'set'>,
+): Promise<void> {
+  const { readServerState } = await import('@heddle/adapters/nats');
+  const state = await readServerState(monitor);
+  metrics.set('nats_server_up', state === undefined ? 0 : 1, labels);
+  if (state === undefined) return; // what it said last stands
+  const shown: Readonly<Record<string, number>> = {
+    nats_server_storage_bytes: state.storageBytes,
+    nats_server_storage_reserved_bytes: state.reservedBytes,
+    nats_server_storage_limit_bytes: state.storageBytesMax,
+    nats_server_memory_bytes: state.memoryBytes,
+    nats_server_connections: state.connections,
+    nats_server_slow_consumers: state.slowConsumers,
+  };
+  for (const [name, value] of Object.entries(shown)) metrics.set(name, value, labels);
 }

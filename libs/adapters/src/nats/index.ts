@@ -15,6 +15,7 @@ export {
   passwordVariable,
   permissionsOf,
 } from './permissions.ts';
+export { type NatsServerState, readServerState } from './server-state.ts';
 export { NATS_VERSION_MIN } from './server-version.ts';
 export type { StreamReport } from './streams.ts';
 export type { SyncMode } from './sync-mode.ts';

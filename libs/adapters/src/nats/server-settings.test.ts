@@ -13,6 +13,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { systemClock } from '../clock/index.ts';
 import { NATS_VERSION_MIN, type NatsOptions, openNats } from './index.ts';
+import { parseServerState, readServerState } from './server-state.ts';
 import { atLeast, checkServerVersion } from './server-version.ts';
 import { parseVarz } from './sync-mode.ts';
 
@@ -161,3 +162,20 @@ test(
     );
   },
 );
+
+test(
+  'what a server says of itself is read from its monitoring, and nothing where it does not answer',
+  skip,
+  async () => {
+    const state = await readServerState(server.monitor);
+    assert.ok(state, 'a server with JetStream says so');
+    assert.ok(state.storageBytesMax > 0);
+    assert.ok(state.memoryBytes > 1024 ** 2);
+    assert.ok(state.connections >= 0);
+    assert.equal(await readServerState(`http://127.0.0.1:${await freePort()}`), undefined);
+  },
+);
+
+test('a server without JetStream says nothing of it', () => {
+  assert.equal(parseServerState('{"mem": 1, "connections": 2}'), undefined);
+});

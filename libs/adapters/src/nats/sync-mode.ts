@@ -22,17 +22,22 @@ async function modeOf(monitor: string): Promise<SyncMode> {
     reason: `${monitor}: ${reason}`,
   });
   try {
-    const url = new URL('/varz', monitor);
-    const answer = await fetch(url, { signal: AbortSignal.timeout(NATS_LIMITS.monitorMs) });
-    if (!answer.ok) return unknown(`answered ${answer.status}`);
-    const text = await answer.text();
-    if (text.length > NATS_LIMITS.monitorBytesMax) return unknown('answered too much');
-    return parseVarz(text) ?? unknown('says nothing about JetStream');
+    return parseVarz(await askVarz(monitor)) ?? unknown('says nothing about JetStream');
   } catch (error) {
     // `fetch failed` says nothing; its cause does.
     const { message, cause } = error as Error;
     return unknown(cause instanceof Error && cause.message ? cause.message : message);
   }
+}
+
+/** What a server says of itself. Errors: whatever kept it from answering in time, whole and within bounds. */
+export async function askVarz(monitor: string): Promise<string> {
+  const url = new URL('/varz', monitor);
+  const answer = await fetch(url, { signal: AbortSignal.timeout(NATS_LIMITS.monitorMs) });
+  if (!answer.ok) throw new Error(`answered ${answer.status}`);
+  const text = await answer.text();
+  if (text.length > NATS_LIMITS.monitorBytesMax) throw new Error('answered too much');
+  return text;
 }
 
 /** `sync_always` and `sync_interval` (nanoseconds) of a `/varz` answer. */
