@@ -1,7 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { madeFiles } from './made-files.ts';
 
 for (const [path, text] of madeFiles()) {
-  writeFileSync(new URL(path, import.meta.url), text);
+  const file = new URL(path, import.meta.url);
+  mkdirSync(new URL('.', file), { recursive: true });
+  writeFileSync(file, text);
   process.stdout.write(`deploy/${path}\n`);
 }

@@ -5,5 +5,6 @@ export type {
   LocalCluster,
   Owner,
 } from './cluster-host.ts';
+export { DRAIN_MS } from './commands/up.ts';
 export { heddleCommand } from './heddle-command.ts';
 export type { TourReport } from './tour/index.ts';

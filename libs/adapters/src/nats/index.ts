@@ -7,6 +7,7 @@ import { NatsQueue, type NatsQueueOptions } from './nats-queue.ts';
 import { reportOf, type StreamReport } from './streams.ts';
 import { readSyncMode, type SyncMode } from './sync-mode.ts';
 
+export { workStream } from './names.ts';
 export { type NatsCredentials, natsConnection } from './nats-credentials.ts';
 export {
   accountsConfig,
@@ -15,6 +16,7 @@ export {
   passwordVariable,
   permissionsOf,
 } from './permissions.ts';
+export { WORKERS } from './queue-stream.ts';
 export { type NatsServerState, readServerState } from './server-state.ts';
 export { NATS_VERSION_MIN } from './server-version.ts';
 export type { StreamReport } from './streams.ts';

@@ -33,6 +33,11 @@ export function streamToken(name: string): string {
   return name.replace(/[^A-Za-z0-9-]/gu, (char) => (char === '.' ? '_' : escaped(char)));
 }
 
+/** The stream of a queue: an autoscaler looks at it from outside. */
+export function workStream(prefix: string, queue: string): string {
+  return `${prefix.toUpperCase()}_WORK_${streamToken(queue)}`;
+}
+
 function checkLength(name: string): void {
   if (name.length > 0 && name.length <= NATS_LIMITS.nameCharsMax) return;
   throw invalidArgument(

@@ -1,4 +1,4 @@
-import { oneToken, streamToken } from './names.ts';
+import { oneToken, workStream } from './names.ts';
 import { WORKERS } from './queue-stream.ts';
 
 /** One service, as NATS knows it. */
@@ -26,7 +26,7 @@ export function permissionsOf({ name, queues }: NatsUser, prefix = 'heddle'): Pe
   const bucket = `${prefix}-blobs`;
   const objects = `OBJ_${bucket}`;
   const api = '$JS.API';
-  const works = queues.map((queue) => `${capitals}_WORK_${streamToken(queue)}`);
+  const works = queues.map((queue) => workStream(prefix, queue));
   const streams = [journal, dead, objects, ...works];
   return {
     publish: [

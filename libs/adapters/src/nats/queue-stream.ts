@@ -1,7 +1,7 @@
 import { AckPolicy, JetStreamApiCodes } from '@nats-io/jetstream';
 import { nanos } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
-import { oneToken, streamToken } from './names.ts';
+import { oneToken, workStream } from './names.ts';
 import { hasApiCode } from './nats-error.ts';
 import type { NatsLink } from './nats-link.ts';
 import { ensureStream, streamInfo } from './streams.ts';
@@ -23,7 +23,7 @@ export class QueueStream {
   private constructor(link: NatsLink, queue: string, messagesMax: number) {
     this.link = link;
     this.messagesMax = messagesMax;
-    this.name = `${link.prefix.toUpperCase()}_WORK_${streamToken(queue)}`;
+    this.name = workStream(link.prefix, queue);
     this.stream = this.name;
     this.root = `${link.prefix}.work.${oneToken(queue)}.`;
   }

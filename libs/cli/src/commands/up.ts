@@ -14,7 +14,7 @@ export const SERVICES = ['activation', 'lorsa', 'qk', 'circuit', 'attribution'] 
 const FRONT_DOOR = 'explorer';
 
 /** Running jobs save and calls finish; Kubernetes gives 30 s by default. */
-const DRAIN_MS = 20_000;
+export const DRAIN_MS = 20_000;
 
 interface UpOptions {
   readonly services?: readonly string[];
