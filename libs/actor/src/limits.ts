@@ -40,6 +40,12 @@ export const JOB_LIMITS = {
    * doubled each time up to this. A kind whose ack wait is longer has left them enough.
    */
   slowHandsMs: 15_000,
+  /**
+   * Attempts are parts of the trace in which their job was accepted while the job has at most so many tasks and is no older than
+   * this: receivers refuse a trace of thousands of spans, and have closed one of yesterday. The rest begin traces of their own, with a link.
+   */
+  tracedTasksMax: 64,
+  tracedMs: 3_600_000,
   /** How often a running task looks whether it was cancelled or paused by another process: the stated bound. */
   stopCheckMs: 1_000,
   /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */

@@ -51,6 +51,14 @@ const TRANSCRIPTS: Readonly<Record<string, readonly Line[]>> = {
     { type: 'done', task: 0, claim: 'w3.1', ...kept(23, [31, 32]), ...final },
     { type: 'pin', pinned: true },
   ],
+  'analysis-traced': [
+    {
+      ...submit(2, true),
+      trace: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    } as Line,
+    { type: 'start', task: 0, claim: 'w1.1', sequence: 2 },
+    { type: 'done', task: 0, claim: 'w1.1', ...kept(50), ...final },
+  ],
   'checkpoint-damaged': [
     submit(1, false),
     { type: 'start', task: 0, claim: 'w1.1', sequence: 2 },

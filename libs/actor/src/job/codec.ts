@@ -42,7 +42,7 @@ const FIELDS: Readonly<Record<JobEvent['type'], Readonly<Record<string, Shape>>>
 };
 
 /** Members that came later and that an older Heddle may overlook. */
-const OPTIONAL: Readonly<Record<string, Shape>> = { retained: 'number' };
+const OPTIONAL: Readonly<Record<string, Shape>> = { retained: 'number', trace: 'string' };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 

@@ -57,6 +57,8 @@ export interface Submitted extends Omit<Stamp, 'v'> {
   readonly request: Json;
   readonly pinned: boolean;
   readonly attemptsMax: number;
+  /** `traceparent` of who asked for it, so that its tasks are parts of his trace. Nothing else depends on it. */
+  readonly trace?: string;
 }
 
 export interface Split extends Stamp {

@@ -22,6 +22,7 @@ export type JobMessage =
       readonly request: Json;
       readonly pinned: boolean;
       readonly attemptsMax: number;
+      readonly trace?: string;
       readonly tasks: readonly SplitTask[];
       readonly reduce: boolean;
     })

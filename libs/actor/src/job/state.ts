@@ -45,6 +45,8 @@ export interface JobState {
   readonly request: Json;
   readonly pinned: boolean;
   readonly attemptsMax: number;
+  /** `traceparent` of who asked for it; undefined where nothing was traced. */
+  readonly trace: string | undefined;
   /** With a reduction, the last one is it. */
   readonly tasks: readonly TaskState[];
   readonly reduce: boolean;
@@ -71,6 +73,7 @@ export function initialState(id: string): JobState {
     request: null,
     pinned: false,
     attemptsMax: 0,
+    trace: undefined,
     tasks: [],
     reduce: false,
     starts: 0,
@@ -140,7 +143,7 @@ export function fold(state: JobState, event: JobEvent): JobState {
 
 function submitted(next: JobState, event: Submitted): JobState {
   assert(next.sequence === 1, () => `submitted twice: ${next.id}`);
-  const { kind, key, request, pinned, attemptsMax, tenant } = event;
+  const { kind, key, request, pinned, attemptsMax, tenant, trace } = event;
   return {
     ...next,
     tenant,
@@ -149,6 +152,7 @@ function submitted(next: JobState, event: Submitted): JobState {
     request,
     pinned,
     attemptsMax,
+    trace,
     status: 'active',
     createdMs: event.timeMs,
   };

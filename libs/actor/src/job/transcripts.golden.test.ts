@@ -89,12 +89,14 @@ test('an event of a newer version is refused with what to do, and junk as lost d
   assert.throws(again({ ...owned, v: 2 }), code('data_loss'));
   const done = read('v3/of-a-tenant.json').events.find((e) => e.type === 'task-done');
   assert.throws(again({ ...done, retained: '9' }), code('data_loss'));
+  assert.throws(again({ ...owned, trace: 7 }), code('data_loss'));
 });
 
 test('an event that lacks any of its members is lost data, never a broken state', () => {
   for (const event of transcripts.flatMap((name) => read(name).events)) {
     for (const member of Object.keys(event)) {
-      if (member === 'retained') continue; // journals from before it was counted lack it
+      // Journals from before it was counted lack the one, jobs that nobody traced the other.
+      if (member === 'retained' || member === 'trace') continue;
       const { [member]: _gone, ...rest } = event as unknown as Record<string, unknown>;
       assert.throws(
         () => decodeEvent(utf8.encode(JSON.stringify(rest))),

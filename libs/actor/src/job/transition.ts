@@ -72,7 +72,7 @@ function decide(state: JobState, message: JobMessage): Decision {
 }
 
 function submit(state: JobState, message: Message<'submit'>): Decision {
-  const { tenant, kind, key, request, pinned, attemptsMax, tasks, reduce } = message;
+  const { tenant, kind, key, request, pinned, attemptsMax, trace, tasks, reduce } = message;
   const timeMs = message.nowMs;
   if (state.status !== 'absent') {
     if (ownerOf(state) !== tenant || state.kind !== kind || state.key !== key) {
@@ -89,7 +89,8 @@ function submit(state: JobState, message: Message<'submit'>): Decision {
     const error = refuse('unavailable', `job ${state.id} is being removed: try again`);
     return [[], error];
   }
-  const job = { timeMs, kind, key, request, pinned, attemptsMax };
+  const traced = trace === undefined ? {} : { trace };
+  const job = { timeMs, kind, key, request, pinned, attemptsMax, ...traced };
   const submitted: JobEvent =
     tenant === ''
       ? { v: 1, type: 'submitted', ...job }

@@ -1,5 +1,16 @@
 import { canonicalJson, type Json, OperationError, present } from '@heddle/core';
-import type { BlobDigest, Blobs, Callers, Clock, Delivery, Events, Log } from '@heddle/ports';
+import {
+  type BlobDigest,
+  type Blobs,
+  type Callers,
+  type Clock,
+  type Delivery,
+  type Events,
+  type Log,
+  NO_TRACING,
+  type Span,
+  type Tracing,
+} from '@heddle/ports';
 import type { KeptOutput, Provenance } from '../job/events.ts';
 import type { JobMessage } from '../job/messages.ts';
 import { type JobState, ownerOf } from '../job/state.ts';
@@ -8,6 +19,7 @@ import { JOB_LIMITS } from '../limits.ts';
 import { inParallel } from './in-parallel.ts';
 import type { JobActors } from './job-actors.ts';
 import type { JobKind, KindLimits, TaskOutput } from './job-kind.ts';
+import { attemptSpan } from './job-spans.ts';
 import { Lease } from './lease.ts';
 import type { JobMeters } from './metrics.ts';
 import { progressSubject } from './progress-book.ts';
@@ -26,6 +38,7 @@ export interface AttemptPorts {
   readonly onStuck: (job: string, why: string) => void;
   /** Tasks run in the name of their job's owner. */
   readonly callers: Callers;
+  readonly tracing: Tracing;
 }
 
 export interface AttemptOptions {
@@ -49,6 +62,9 @@ type Outcome =
 export class Attempt {
   private readonly options: AttemptOptions;
   private readonly log: Log;
+  /** From when the task is granted. */
+  private span: Span = NO_TRACING.begin({ name: '' });
+  private failure: OperationError | undefined;
 
   constructor(options: AttemptOptions) {
     this.options = options;
@@ -91,7 +107,7 @@ export class Attempt {
       case 'later':
         return delivery.nak(reply.delayMs);
       case 'granted':
-        return this.work(message, state, reply.attempt);
+        return this.traced(message, state, reply.attempt);
       default:
         this.count('stale');
         return this.acknowledge();
@@ -118,6 +134,21 @@ export class Attempt {
   private async holderOf(job: string, task: number): Promise<string | undefined> {
     const held = (await this.options.ports.actors.look(job)).tasks[task];
     return held?.phase === 'running' ? held.claim : undefined;
+  }
+
+  private async traced(message: TaskMessage, state: JobState, attempt: number): Promise<void> {
+    const { ports, delivery } = this.options;
+    const { task } = message;
+    const nowMs = ports.clock.now();
+    this.span = attemptSpan(ports.tracing, { state, task, attempt, delivery, nowMs });
+    try {
+      await this.span.within(() => this.work(message, state, attempt));
+    } catch (thrown) {
+      this.failure = OperationError.from(thrown);
+      throw thrown;
+    } finally {
+      this.span.end(this.failure);
+    }
   }
 
   private async work(message: TaskMessage, state: JobState, attempt: number): Promise<void> {
@@ -195,6 +226,7 @@ export class Attempt {
         return present(after.tasks[task], 'task').checkpoint;
       },
       publish: (progress) => events.publish(progressSubject(job), { job, task, progress }),
+      tracing: ports.tracing,
     });
   }
 
@@ -269,6 +301,7 @@ export class Attempt {
   private async fail({ job, task }: TaskMessage, thrown: unknown): Promise<void> {
     const { ports, claim } = this.options;
     const error = jobError(thrown);
+    this.failure = OperationError.from(thrown);
     this.log.warn('an attempt failed', { job, task, error: thrown });
     const nowMs = ports.clock.now();
     await ports.actors.tell(job, { type: 'fail', task, claim, error, nowMs });
@@ -284,6 +317,7 @@ export class Attempt {
   }
 
   private count(outcome: 'done' | 'failed' | 'released' | 'lost' | 'stale'): void {
+    this.span.set({ 'heddle.task.outcome': outcome });
     this.options.ports.meters.count('jobs_attempts_total', this.options.kind.kind, { outcome });
   }
 }

@@ -10,17 +10,19 @@ import {
   present,
   Rng,
 } from '@heddle/core';
-import type {
-  BlobDigest,
-  Blobs,
-  Caller,
-  Callers,
-  Clock,
-  Events,
-  Journal,
-  Log,
-  Metrics,
-  WorkQueue,
+import {
+  type BlobDigest,
+  type Blobs,
+  type Caller,
+  type Callers,
+  type Clock,
+  type Events,
+  type Journal,
+  type Log,
+  type Metrics,
+  NO_TRACING,
+  type Tracing,
+  type WorkQueue,
 } from '@heddle/ports';
 import type { JobMessage } from '../job/messages.ts';
 import { isSettled, type JobState, ownerOf } from '../job/state.ts';
@@ -33,6 +35,7 @@ import { JobDirectory, type ListOptions } from './job-directory.ts';
 import { jobId } from './job-id.ts';
 import { JobIndex } from './job-index.ts';
 import type { Estimate, JobKind, Snapshot } from './job-kind.ts';
+import { acceptSpan, inSpan } from './job-spans.ts';
 import { type JobView, viewOf } from './job-view.ts';
 import { JobMeters } from './metrics.ts';
 import { ProgressBook } from './progress-book.ts';
@@ -55,6 +58,8 @@ export interface JobRuntimeOptions {
   readonly budgetMax?: Partial<Estimate>;
   /** Who asks; absent, everybody may everything and jobs are nobody's in particular. */
   readonly callers?: Callers;
+  /** Absent: jobs leave no spans. */
+  readonly tracing?: Tracing | undefined;
   /** What each tenant may have at a time; absent, `TENANT_QUOTAS`. */
   readonly quotas?: (tenant: string) => TenantQuotas;
   /**
@@ -102,6 +107,7 @@ export class JobRuntime {
   private readonly kinds = new Map<string, Registered>();
   private readonly actors: JobActors;
   private readonly callers: Callers;
+  private readonly tracing: Tracing;
   private readonly index: JobIndex;
   private readonly directory: JobDirectory;
   private readonly quotas: Quotas;
@@ -139,7 +145,20 @@ export class JobRuntime {
     this.reconciler = new Reconciler({ index, lanes, queue, clock, log, meters, kinds, spread });
     const versions = options.versions ?? {};
     const onStuck = options.onStuck ?? (() => undefined);
-    const ports = { actors, blobs, clock, events, log, meters, versions, onStuck, callers };
+    this.tracing = options.tracing ?? NO_TRACING;
+    const { tracing } = this;
+    const ports = {
+      actors,
+      blobs,
+      clock,
+      events,
+      log,
+      meters,
+      versions,
+      onStuck,
+      callers,
+      tracing,
+    };
     this.workers = new Workers({ ports, queue, worker });
   }
 
@@ -209,19 +228,23 @@ export class JobRuntime {
     const reduce = registered.kind.reduce !== undefined || pieces.length > 1;
     const tasks = pieces.length + (reduce ? 1 : 0);
     const accepted = isNew ? await this.quotas.reserve({ tenant, kind, tasks }) : () => undefined;
+    const span = acceptSpan(isNew ? this.tracing : NO_TRACING, { id, kind, tasks });
+    const trace = span.context?.traceparent;
+    const message: JobMessage = {
+      type: 'submit',
+      tenant,
+      kind,
+      key,
+      request: isSame ? known.request : plain,
+      pinned: options.pinned ?? false,
+      attemptsMax: registered.limits.attemptsMax,
+      tasks: pieces,
+      reduce,
+      ...(trace === undefined ? {} : { trace }),
+      nowMs: this.options.clock.now(),
+    };
     try {
-      return await this.tell(id, {
-        type: 'submit',
-        tenant,
-        kind,
-        key,
-        request: isSame ? known.request : plain,
-        pinned: options.pinned ?? false,
-        attemptsMax: registered.limits.attemptsMax,
-        tasks: pieces,
-        reduce,
-        nowMs: this.options.clock.now(),
-      });
+      return await inSpan(span, () => this.tell(id, message));
     } finally {
       accepted();
     }

@@ -1,10 +1,11 @@
 import { assert, OperationError } from '@heddle/core';
-import type { Blobs, Clock, Log } from '@heddle/ports';
+import type { Blobs, Clock, Log, Tracing } from '@heddle/ports';
 import type { JobError, KeptBlob } from '../job/events.ts';
 import type { Checkpoint } from '../job/state.ts';
 import { JOB_LIMITS } from '../limits.ts';
 import { frameCheckpoint, openCheckpoint } from './checkpoint-frame.ts';
 import type { Progress, Snapshot, TaskContext } from './job-kind.ts';
+import { inSpan } from './job-spans.ts';
 import type { Lease } from './lease.ts';
 import { maySave } from './stop-reason.ts';
 
@@ -23,6 +24,7 @@ export interface AttemptContextOptions {
   /** Gives the newest checkpoint up, through the fence; resolves to the one that counts now. Errors: `aborted`. */
   lose(checkpoint: Checkpoint, reason: string): Promise<Checkpoint | undefined>;
   publish(progress: Progress): void;
+  readonly tracing: Tracing;
 }
 
 /** What one attempt sees of the runtime. */
@@ -73,15 +75,27 @@ export class AttemptContext implements TaskContext {
   }
 
   async save(snapshot: Snapshot): Promise<void> {
-    const { job, task, claim, lease } = this.options;
-    const { cursor, references = [] } = snapshot;
+    const { job, lease, tracing } = this.options;
+    const { cursor } = snapshot;
     assert(Number.isFinite(cursor), () => `cursor ${cursor} of ${job}`);
     if (lease.reason !== undefined && !maySave(lease.reason)) throw this.signal.reason;
+    const attributes = { 'heddle.checkpoint.cursor': cursor };
+    const span = tracing.begin({ name: 'checkpoint', attributes });
+    await inSpan(span, async () => {
+      span.set({ 'heddle.checkpoint.bytes': await this.keep(snapshot) });
+    });
+  }
+
+  /** How many bytes it took. */
+  private async keep(snapshot: Snapshot): Promise<number> {
+    const { job, task, claim } = this.options;
+    const { cursor, references = [] } = snapshot;
     const framed = frameCheckpoint({ job, task, cursor, claim }, snapshot.bytes);
     const { digest, bytes } = await this.blobs.put(framed);
     const kept = { blob: digest, bytes, references };
     await this.options.commit(kept, cursor);
     this.checkpoint = { ...kept, cursor };
+    return bytes;
   }
 
   progress(progress: Progress): void {
