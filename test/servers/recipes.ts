@@ -96,7 +96,8 @@ function definitions(program: ServerProgram, module: string, folder: string): Wa
 
 const NATS = 'github.com/nats-io/nats-server/v2';
 const KEDA = 'github.com/kedacore/keda/v2';
-const { kedaOperator, kedaAdapter, kedaCrds, prometheusCrds, certificateCrds } = SERVERS;
+const { kedaOperator, kedaAdapter, kedaCrds, prometheusCrds, certificateCrds, gatewayCrds } =
+  SERVERS;
 
 /** Each program of `SERVERS` once, cheap ones first. */
 export const WANTED: readonly Wanted[] = [
@@ -115,6 +116,7 @@ export const WANTED: readonly Wanted[] = [
     'example/prometheus-operator-crd',
   ),
   definitions(certificateCrds, 'github.com/cert-manager/cert-manager', 'deploy/crds'),
+  definitions(gatewayCrds, 'sigs.k8s.io/gateway-api', 'config/crd/standard'),
   fromGo('control-plane', SERVERS.etcd, 'go.etcd.io/etcd/server/v3', ''),
   fromGo('control-plane', SERVERS.kwok, 'sigs.k8s.io/kwok', 'cmd/kwok'),
   fromKubernetes(SERVERS.apiserver),

@@ -23,6 +23,14 @@ export { freeze, thaw } from './faults/freeze.ts';
 export { missingMount, type SmallDisk, smallDisk } from './faults/small-disk.ts';
 export { openProxy, type TcpProxy } from './faults/tcp-proxy.ts';
 export { JobWorld } from './job-world.ts';
+export { ApiClient, type KubernetesObject } from './kubernetes/api-client.ts';
+export {
+  type ControlPlane,
+  type ControlPlaneOptions,
+  missingControlPlane,
+  startControlPlane,
+} from './kubernetes/control-plane.ts';
+export type { NodeSpec } from './kubernetes/nodes.ts';
 export { closedLoop, openLoop, quantile, type Sample } from './load/open-loop.ts';
 export { type Launched, type LaunchOptions, launch, launchCommand } from './processes/launch.ts';
 export {

@@ -32,10 +32,11 @@ export const SERVERS = {
   kwok: { name: 'kwok', version: '0.7.0' },
   kedaOperator: keda('keda-operator'),
   kedaAdapter: keda('keda-adapter'),
-  /** Definitions of kinds, one YAML file each: ScaledObject, ServiceMonitor and PrometheusRule, Certificate and Issuer. */
+  /** Definitions of kinds, one YAML file each: ScaledObject; ServiceMonitor, PrometheusRule; Certificate; HTTPRoute. */
   kedaCrds: keda('keda-crds'),
   prometheusCrds: { name: 'prometheus-operator-crds', version: '0.85.0' },
   certificateCrds: { name: 'cert-manager-crds', version: '1.21.2' },
+  gatewayCrds: { name: 'gateway-api-crds', version: '1.4.0' },
 } as const satisfies Record<string, ServerProgram>;
 
 /** Where `npm run servers` puts them, outside of the repository. */
