@@ -56,7 +56,6 @@
 {{- end -}}
 {{- with $v.tracing.endpoint -}}
 {{- $_ := set $env "OTEL_EXPORTER_OTLP_ENDPOINT" . -}}
-{{- $_ := set $env "OTEL_SERVICE_NAME" (printf "heddle-%s" $c.component) -}}
 {{- $_ := set $env "OTEL_RESOURCE_ATTRIBUTES" "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NODE_NAME)" -}}
 {{- $_ := set $env "OTEL_TRACES_SAMPLER" "parentbased_traceidratio" -}}
 {{- $_ := set $env "OTEL_TRACES_SAMPLER_ARG" (toString $v.tracing.ratio) -}}

@@ -1,0 +1,41 @@
+import { isDeepStrictEqual } from 'node:util';
+import { POD_RELABELINGS, SCRAPE_SECONDS } from '../../../deploy/observability/targets.ts';
+import { PAGES } from './containers.ts';
+import { type Manifest, ofKind, selects, workloads } from './manifests.ts';
+
+/** Whether Prometheus finds every pod, and calls it as the rules and dashboards do. */
+export function monitoringComplaints(manifests: readonly Manifest[]): readonly string[] {
+  const monitors = ofKind(manifests, 'ServiceMonitor');
+  if (monitors.length === 0) return [];
+  const pods = workloads(manifests);
+  const scraped = ofKind(manifests, 'Service').filter(({ metadata }) =>
+    monitors.some(({ spec }) => selects(spec.selector.matchLabels, metadata.labels ?? {})),
+  );
+  const counts = pods.map(({ name, labels }) => {
+    const count = scraped.filter(({ spec }) => selects(spec?.selector, labels)).length;
+    return count === 1 ? [] : [`${name} is scraped ${count} times`];
+  });
+  const endpoints = monitors.flatMap(({ spec }) => spec.endpoints);
+  return [
+    ...counts.flat(),
+    ...scraped
+      .filter(({ spec }) => !spec?.ports?.some(({ name }) => name === endpoints[0]?.port))
+      .map(({ metadata }) => `${metadata.name} has no port ${endpoints[0]?.port}`),
+    ...endpoints.flatMap(({ path, scheme, interval, relabelings, tlsConfig }) => [
+      ...(PAGES.some((page) => page === path) ? [] : [`Prometheus asks for ${path}`]),
+      ...(scheme === (pods[0]?.env['HEDDLE_TLS_DIR'] === undefined ? 'http' : 'https')
+        ? []
+        : [`Prometheus speaks ${scheme}`]),
+      ...(interval === `${SCRAPE_SECONDS}s` ? [] : [`every ${interval}`]),
+      ...(isDeepStrictEqual(relabelings, POD_RELABELINGS) ? [] : ['targets have other labels']),
+      ...certified(manifests, tlsConfig?.serverName),
+    ]),
+  ];
+}
+
+/** The one name that Prometheus expects of all is in every certificate. */
+function certified(manifests: readonly Manifest[], serverName: string | undefined): string[] {
+  return ofKind(manifests, 'Certificate')
+    .filter(({ spec }) => !spec?.dnsNames?.includes(serverName ?? ''))
+    .map(({ metadata }) => `Prometheus expects ${serverName} of ${metadata.name}`);
+}
