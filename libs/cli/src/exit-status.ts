@@ -5,7 +5,7 @@ export const FAILED = 1;
 const WRONG_USAGE = 2;
 export const REFUSED = 3;
 /** 128 + SIGINT. */
-const INTERRUPTED = 130;
+export const INTERRUPTED = 130;
 
 /** What a different command line would have avoided, as far as the command line alone can tell. */
 export class UsageError extends Error {

@@ -1,7 +1,8 @@
 import { OperationError } from '@heddle/core';
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import type { ClusterHost, CommandIo } from './cluster-host.ts';
 import { DONE, errorDocument, exitStatusOf, InterruptedError, UsageError } from './exit-status.ts';
+import { inTrace } from './in-trace.ts';
 import { Invocation } from './invocation.ts';
 import { buildProgram } from './program.ts';
 
@@ -15,6 +16,19 @@ export async function heddleCommand(
   const stopListening = io.onInterrupt(() => invocation.interrupt());
   try {
     const program = buildProgram(invocation);
+    return await inTrace(invocation, program, argv, () => run(invocation, program, argv));
+  } finally {
+    stopListening();
+  }
+}
+
+async function run(
+  invocation: Invocation,
+  program: Command,
+  argv: readonly string[],
+): Promise<number> {
+  const { io } = invocation;
+  try {
     if (argv.length === 0) {
       io.stderr(program.helpInformation());
       throw new UsageError('say a command');
@@ -25,8 +39,6 @@ export async function heddleCommand(
     const error = thrown instanceof CommanderError ? usageOf(thrown) : thrown;
     if (error === undefined) return DONE;
     return fail(heardInterrupt(invocation, error) ? interrupted : error, argv, io);
-  } finally {
-    stopListening();
   }
 }
 

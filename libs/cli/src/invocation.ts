@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Access, Heddle } from '@heddle/client';
 import { failedPrecondition, OperationError } from '@heddle/core';
-import type { ContractName } from '@heddle/ports';
+import type { ContractName, Tracing } from '@heddle/ports';
 import { type AccessOptions, accessOf } from './access.ts';
 import type { ClusterHost, CommandIo, LocalCluster, Owner } from './cluster-host.ts';
 import { InterruptedError } from './exit-status.ts';
@@ -31,6 +31,8 @@ const MOVES_MAX = 3;
 export class Invocation {
   readonly io: CommandIo;
   readonly host: ClusterHost;
+  /** Where somebody asked for traces. */
+  tracing: Tracing | undefined;
   private options: GlobalOptions = {};
   private readonly controller = new AbortController();
   private interrupts = 0;
@@ -125,7 +127,7 @@ export class Invocation {
     body: (heddle: Heddle) => Promise<T>,
   ): Promise<T> {
     const { connect } = await import('@heddle/client'); // gRPC: not for --help or a slip of the pen
-    const heddle = connect(address, access);
+    const heddle = connect(address, { ...access, tracing: this.tracing });
     try {
       await heddle.ready();
       return await body(this.server === undefined ? impatient(heddle) : heddle);

@@ -1,5 +1,5 @@
 import { type ChannelSecurity, openChannel } from '@heddle/adapters/grpc';
-import type { CallOptions, Clients, Init, LabelledTensor } from '@heddle/ports';
+import type { CallOptions, Clients, Init, LabelledTensor, Tracing } from '@heddle/ports';
 import type { RunRequest } from '@heddle/ports/proto/activation';
 import type { Job } from '@heddle/ports/proto/common';
 import type { ApplyStart } from '@heddle/ports/proto/lorsa';
@@ -49,7 +49,10 @@ export interface Heddle extends Clients {
 }
 
 /** How a client says who it is, and knows whom it talks to: a token, and TLS. */
-export type Access = ChannelSecurity;
+export interface Access extends ChannelSecurity {
+  /** Of `openTracing`: every call is a part of the current span, in all services that it reaches. */
+  readonly tracing?: Tracing | undefined;
+}
 
 /**
  * `connect('127.0.0.1:7411')`, `connect('https://heddle.example.org:7411', { token, tls: { ca } })`; connects when first

@@ -1,3 +1,4 @@
+export { type OpenTracing, type OpenTracingOptions, openTracing } from '@heddle/adapters/otel';
 export { type Access, connect, type Heddle } from './connect.ts';
 export {
   type CapturedPrompts,

@@ -10,12 +10,11 @@ import {
   serve,
 } from '@heddle/adapters/grpc';
 import { folderHub, loadConfig, loadModel, openWeights, programOf } from '@heddle/adapters/hub';
-import { type LogLevel, pinoLog } from '@heddle/adapters/log';
 import { PromMetrics } from '@heddle/adapters/prom';
 import { loadTokenizer } from '@heddle/adapters/tokenizers';
 import type { BringUpOptions, LocalCluster } from '@heddle/cli';
 import { OperationError, VERSION } from '@heddle/core';
-import type { Log } from '@heddle/ports';
+import type { Log, Tracing } from '@heddle/ports';
 import { Closers } from './closers.ts';
 import { openCompute } from './compute.ts';
 import type { Config } from './config.ts';
@@ -34,6 +33,7 @@ import { createServices } from './service-modules.ts';
 import { standUp } from './standing.ts';
 import { watchStores } from './store-health.ts';
 import { openStores, type Stores } from './stores.ts';
+import { openTelling } from './tracing.ts';
 
 const BUNDLED_MODEL = fileURLToPath(new URL('../../../libs/models/bundled', import.meta.url));
 
@@ -47,6 +47,7 @@ export interface Opened {
   readonly options: BringUpOptions;
   readonly config: Config;
   readonly log: Log;
+  readonly tracing: Tracing | undefined;
   readonly metrics: PromMetrics;
   readonly server: RunningServer;
   readonly security: Security;
@@ -63,7 +64,8 @@ export async function bringUp(
   try {
     const lock = await DataLock.acquire(options.dataDirectory);
     closers.add(() => lock.release());
-    const log = openLog(options, config);
+    const { log, tracing, close: closeTelling } = await openTelling(options, config);
+    closers.add(closeTelling);
     if (config.unread.length > 0) {
       log.warn('the environment has variables that nothing reads: misspelt?', {
         variables: config.unread,
@@ -71,13 +73,14 @@ export async function bringUp(
     }
     const metrics = new PromMetrics();
     metrics.register(grpcMetrics());
-    const security = await openSecurity(config, log);
-    closers.add(async () => security.close());
+    const found = await openSecurity(config, log);
+    closers.add(async () => found.close());
+    const security = { ...found, channel: { ...found.channel, tracing } };
     const who = { callers: security.callers, security: security.server };
-    const server = await listen(options, config, { log, metrics, ...who });
+    const server = await listen(options, config, { log, metrics, tracing, ...who });
     closers.add(() => server.close(0));
     meterProcess(metrics, server, security);
-    const opened = { options, config, log, metrics, server, security, closers };
+    const opened = { options, config, log, tracing, metrics, server, security, closers };
     const { pages, stop } = options.frontDoor
       ? await openFrontDoor(opened)
       : await openServices(opened, extensions);
@@ -89,7 +92,7 @@ export async function bringUp(
     log.info('up', { address, pages: pages?.url, services, stores });
     return {
       address,
-      access: { ...security.channel, key: server.key },
+      access: { ...found.channel, key: server.key },
       pages: pages?.url,
       abandoned: parentGone(),
       close: async (graceMs) => {
@@ -132,11 +135,6 @@ async function openServices(opened: Opened, extensions: Extensions): Promise<Sto
   await models.prefetch(options.signal ?? new AbortController().signal);
   stands.abort('stands');
   return { pages, stop: (graceMs) => deps.jobs.stop(graceMs) };
-}
-
-function openLog({ log }: BringUpOptions, { logLevel }: Config): Log {
-  const level: LogLevel = logLevel ?? (log ? 'info' : 'silent');
-  return pinoLog({ level, fields: { pid: process.pid } });
 }
 
 /** Between saying that it stops and taking no more calls: what whoever watches its health needs to hear it. */
@@ -222,7 +220,7 @@ type JobPorts = Stores &
   Pick<ModelContent, 'roots'>;
 
 function openJobs(
-  { options, config, log, security: { callers } }: Opened,
+  { options, config, log, tracing, security: { callers } }: Opened,
   ports: JobPorts,
   versions: ServiceDeps['versions'],
 ): JobRuntime {
@@ -238,7 +236,7 @@ function openJobs(
   const quotas = openQuotas(config.quotasFile, ports);
   const { windowTasks } = config;
   const limits = { budgetMax, quotas, windowTasks };
-  return new JobRuntime({ ...ports, ...limits, versions, onStuck, callers });
+  return new JobRuntime({ ...ports, ...limits, versions, onStuck, callers, tracing });
 }
 
 /** Makes the services, answers their contracts, takes up their jobs, and keeps an eye on the stores. */

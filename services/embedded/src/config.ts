@@ -46,6 +46,8 @@ export interface Config {
   readonly models: ModelsConfig;
   readonly security: SecurityConfig;
   readonly logLevel: (typeof LOG_LEVELS)[number] | undefined;
+  /** OpenTelemetry's own variables, as they are: whether and where traces are sent. */
+  readonly openTelemetry: Environment;
   /** Variables that look like ours and mean nothing. */
   readonly unread: readonly string[];
 }
@@ -73,6 +75,9 @@ export function readConfig(environment: Environment): Config {
     models: readModelsConfig(read),
     security: readSecurityConfig(read),
     logLevel: read.words('HEDDLE_LOG_LEVEL', LOG_LEVELS)?.[0],
+    openTelemetry: Object.fromEntries(
+      Object.entries(environment).filter(([name]) => name.startsWith('OTEL_')),
+    ),
   };
   if (read.problems.length > 0)
     throw invalidArgument(`the environment is wrong: ${read.problems.join('; ')}`);

@@ -9,16 +9,19 @@ export interface PinoLogOptions {
   readonly destination?: number | string;
   /** Bound to every line. */
   readonly fields?: LogFields;
+  /** What a line says of the moment in which it is written: the span that it belongs to. */
+  readonly current?: () => LogFields;
 }
 
 /** One JSON object a line: `{"level":"info","time":"…","msg":"…",…fields}`. */
-export function pinoLog({ level, destination = 2, fields = {} }: PinoLogOptions): Log {
+export function pinoLog({ level, destination = 2, fields = {}, current }: PinoLogOptions): Log {
   const options = {
     level,
     base: fields,
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { cause: describeCause },
+    ...(current === undefined ? {} : { mixin: () => ({ ...current() }) }),
   };
   // Synchronous: a line written before a crash is the one that explains it.
   return wrap(pino(options, pino.destination({ dest: destination, sync: true })));

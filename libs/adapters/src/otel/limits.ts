@@ -11,7 +11,10 @@ export const BATCH_DELAY_MS = 1_000;
 export const EXPORT_TIMEOUT_MS = 3_000;
 
 /** How long the end of a process waits for its last spans to leave; less than what a drain has to spare. */
-export const FLUSH_MS = 3_000;
+export const FLUSH_MS = 2_000;
+
+/** The same, where the batch before was lost: a try, for a receiver that has just come back. */
+export const FLUSH_AWAY_MS = 200;
 
 /**
  * Spans that one call, task or command may begin, with all its parts in this process: a training makes thousands of calls, and

@@ -20,6 +20,11 @@ export class NoticingExporter implements SpanExporter {
   private readonly notices: ExportNotices;
   private lost = 0;
 
+  /** What was sent last was lost. */
+  get isAway(): boolean {
+    return this.lost > 0;
+  }
+
   constructor(inner: SpanExporter, notices: ExportNotices) {
     this.inner = inner;
     this.notices = notices;

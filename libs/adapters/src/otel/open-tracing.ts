@@ -13,7 +13,7 @@ export interface OpenTracing extends Tracing {
 }
 
 export interface OpenTracingOptions {
-  /** OpenTelemetry's own variables; headers and certificates are read from the process's. */
+  /** OpenTelemetry's own variables; certificates are read from the process's. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** What the process is called where `OTEL_SERVICE_NAME` does not say. */
   readonly serviceName: string;
@@ -49,9 +49,10 @@ async function open(
     import('./noticing-exporter.ts'),
     import('./otel-tracing.ts'),
   ]);
-  const { url, timeoutMs: timeoutMillis } = settings;
+  const { url, headers, timeoutMs: timeoutMillis } = settings;
   const to = shown(url);
-  const exporter = new NoticingExporter(new OTLPTraceExporter({ url, timeoutMillis }), {
+  const sender = new OTLPTraceExporter({ url, headers: { ...headers }, timeoutMillis });
+  const exporter = new NoticingExporter(sender, {
     onLost: (error) =>
       log.warn('traces cannot be sent and are lost; everything else goes on', {
         to,
@@ -64,6 +65,7 @@ async function open(
   return new OtelTracing({
     settings,
     exporter,
+    isAway: () => exporter.isAway,
     resource: resourceOf(settings, serviceName),
     version: VERSION,
     ...(around ? { around } : {}),

@@ -14,6 +14,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace';
 import {
   BATCH_SPANS_MAX,
+  FLUSH_AWAY_MS,
   FLUSH_MS,
   SPANS_PER_ROOT_MAX,
   SPANS_WAITING_MAX,
@@ -27,6 +28,8 @@ import { contextOf, readTraceContext } from './trace-context.ts';
 export interface OtelTracingOptions {
   readonly settings: TracingSettings;
   readonly exporter: SpanExporter;
+  /** Nobody receives what is sent: then the end of a process does not wait for it. */
+  readonly isAway: () => boolean;
   readonly resource: Readonly<Record<string, string | number>>;
   readonly version: string;
   /** The parent of what begins outside of every span: `TRACEPARENT` of a command. */
@@ -49,8 +52,9 @@ export class OtelTracing implements Tracing {
   private readonly provider: TracerProvider;
   private readonly tracer: Tracer;
   private readonly outermost: Context;
+  private readonly isAway: () => boolean;
 
-  constructor({ settings, exporter, resource, version, around }: OtelTracingOptions) {
+  constructor({ settings, exporter, isAway, resource, version, around }: OtelTracingOptions) {
     const batches = new BatchSpanProcessor({
       exporter,
       maxQueueSize: SPANS_WAITING_MAX,
@@ -66,6 +70,7 @@ export class OtelTracing implements Tracing {
     });
     this.tracer = this.provider.getTracer('heddle', version);
     this.outermost = contextOf(around);
+    this.isAway = isAway;
   }
 
   begin(spec: SpanSpec): Span {
@@ -87,7 +92,7 @@ export class OtelTracing implements Tracing {
   /** Sends what waits, for a bounded time. */
   async close(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, FLUSH_MS);
+    const timer = setTimeout(resolve, this.isAway() ? FLUSH_AWAY_MS : FLUSH_MS);
     const sent = this.provider.shutdown().catch(() => undefined); // the exporter has told
     await Promise.race([sent, promise]).finally(() => clearTimeout(timer));
   }

@@ -29,6 +29,8 @@ test('spans go to /v1/traces of the endpoint, or to the whole address where one 
 test('name, attributes, sampler and times are read as OpenTelemetry writes them', () => {
   const read = settingsOf({
     OTEL_SERVICE_NAME: 'heddle-x',
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20x,a=1',
+    OTEL_EXPORTER_OTLP_TRACES_HEADERS: 'a=2',
     OTEL_RESOURCE_ATTRIBUTES: 'k8s.pod.name=a-0, team = one%2Ctwo ,',
     OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
     OTEL_TRACES_SAMPLER_ARG: '0.25',
@@ -37,6 +39,7 @@ test('name, attributes, sampler and times are read as OpenTelemetry writes them'
   });
   assert.deepEqual(read, {
     url: 'http://collector:4318/v1/traces',
+    headers: { authorization: 'Bearer x', a: '2' },
     serviceName: 'heddle-x',
     resource: { 'k8s.pod.name': 'a-0', team: 'one,two' },
     sampler: 'parentbased_traceidratio',

@@ -7,10 +7,12 @@ export const SAMPLERS = [
   ...['parentbased_always_on', 'parentbased_always_off', 'parentbased_traceidratio'],
 ] as const;
 
-/** What OpenTelemetry's own variables ask for. Headers and certificates its exporter reads itself. */
+/** What OpenTelemetry's own variables ask for. Certificates and compression its exporter reads itself, of the process. */
 export interface TracingSettings {
   /** The whole URL that spans are posted to. */
   readonly url: string;
+  /** Of each export; may be secrets. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Undefined: what the process does decides. */
   readonly serviceName: string | undefined;
   readonly resource: Readonly<Record<string, string>>;
@@ -52,10 +54,15 @@ export function readTracing(environment: Environment): {
     problems.push(`${name}=${read(name)} is no number from ${min} to ${max}: ${fallback} it is`);
     return fallback;
   };
+  const pairs = (name: string) => readPairs(name, read(name) ?? '', problems);
   const settings: TracingSettings = {
     url: endpoint,
     serviceName: read('OTEL_SERVICE_NAME'),
-    resource: readResource(read('OTEL_RESOURCE_ATTRIBUTES') ?? '', problems),
+    headers: {
+      ...pairs('OTEL_EXPORTER_OTLP_HEADERS'),
+      ...pairs('OTEL_EXPORTER_OTLP_TRACES_HEADERS'),
+    },
+    resource: pairs('OTEL_RESOURCE_ATTRIBUTES'),
     sampler: readSampler(read('OTEL_TRACES_SAMPLER'), problems),
     ratio: number('OTEL_TRACES_SAMPLER_ARG', 1, 1),
     batchDelayMs: number('OTEL_BSP_SCHEDULE_DELAY', BATCH_DELAY_MS, 60_000, 1),
@@ -74,7 +81,11 @@ function readSampler(name: string | undefined, problems: string[]): string {
 }
 
 /** `key=value,key=value`, percent-encoded as W3C Baggage is. */
-function readResource(text: string, problems: string[]): Readonly<Record<string, string>> {
+function readPairs(
+  name: string,
+  text: string,
+  problems: string[],
+): Readonly<Record<string, string>> {
   const attributes: Record<string, string> = {};
   for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
     const [, key, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(pair) ?? [];
@@ -82,7 +93,7 @@ function readResource(text: string, problems: string[]): Readonly<Record<string,
       if (key === undefined || value === undefined) throw new Error('no pair');
       attributes[key] = decodeURIComponent(value.trim());
     } catch {
-      problems.push('OTEL_RESOURCE_ATTRIBUTES has a part that is no key=value');
+      problems.push(`${name} has a part that is no key=value`);
     }
   }
   return attributes;
