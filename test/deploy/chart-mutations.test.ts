@@ -205,6 +205,12 @@ const MUTATIONS: readonly Mutation[] = [
     ...{ from: '"heddle.dev/service":"pods"', to: '"heddle.dev/service":"clients"' },
     caught: /heddle-qk-workers is scraped 0 times/,
   },
+  {
+    what: 'a metric of a rule',
+    ...{ kind: 'PrometheusRule', name: 'heddle-recording' },
+    ...{ from: 'jobs_queue_messages', to: 'jobs_queue_message' },
+    caught: /rules of heddle-recording/,
+  },
 ];
 
 /** With TLS, other things can go wrong. */

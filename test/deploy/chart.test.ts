@@ -5,9 +5,18 @@ import { test } from 'node:test';
 import { VERSION } from '@heddle/core';
 import { temporaryFolder } from '@heddle/testkit';
 import { parse } from 'yaml';
+import { ruleFiles } from '../../deploy/observability/rule-files.ts';
 import { codeComplaints } from './chart/complaints.ts';
 import { type Manifest, ofKind, workloads } from './chart/manifests.ts';
-import { CHART, EVERYTHING, lint, missingHelm, render, VALUES_FILES } from './chart/render.ts';
+import {
+  CHART,
+  EVERYTHING,
+  lint,
+  missingHelm,
+  refusal,
+  render,
+  VALUES_FILES,
+} from './chart/render.ts';
 import { modelComplaints, unknownFields } from './chart/schema.ts';
 
 const skip = missingHelm();
@@ -104,6 +113,16 @@ test('without the operators there are none of their objects; told to make them a
     new Set(render({ operators: false, set }).map(({ kind }) => kind));
   assert.ok(!kindsOf([]).has('ServiceMonitor'));
   assert.ok(kindsOf(['metrics.serviceMonitor.enabled=true']).has('ServiceMonitor'));
+});
+
+test('every file of rules has its switch, and one that is not there is told', { skip }, () => {
+  const { metrics } = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')) as {
+    readonly metrics: { readonly rules: { readonly files: Readonly<Record<string, boolean>> } };
+  };
+  const files = [...ruleFiles().keys()].map((path) => path.replace(/^rules\/|\.yaml$/g, ''));
+  assert.deepEqual(Object.keys(metrics.rules.files).sort(), files.sort());
+  const set = ['metrics.rules.files.alert=true'];
+  assert.match(refusal({ set }) ?? '', /there is no rules file alert/);
 });
 
 test('where KEDA scales, services accept and workers work; else services do both', { skip }, () => {

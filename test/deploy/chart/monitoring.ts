@@ -1,4 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
+import { parse } from 'yaml';
+import { ruleFiles } from '../../../deploy/observability/rule-files.ts';
 import { POD_RELABELINGS, SCRAPE_SECONDS } from '../../../deploy/observability/targets.ts';
 import { PAGES } from './containers.ts';
 import { type Manifest, ofKind, selects, workloads } from './manifests.ts';
@@ -6,7 +8,7 @@ import { type Manifest, ofKind, selects, workloads } from './manifests.ts';
 /** Whether Prometheus finds every pod, and calls it as the rules and dashboards do. */
 export function monitoringComplaints(manifests: readonly Manifest[]): readonly string[] {
   const monitors = ofKind(manifests, 'ServiceMonitor');
-  if (monitors.length === 0) return [];
+  if (monitors.length === 0) return rulesAreOurs(manifests);
   const pods = workloads(manifests);
   const scraped = ofKind(manifests, 'Service').filter(({ metadata }) =>
     monitors.some(({ spec }) => selects(spec.selector.matchLabels, metadata.labels ?? {})),
@@ -18,6 +20,7 @@ export function monitoringComplaints(manifests: readonly Manifest[]): readonly s
   const endpoints = monitors.flatMap(({ spec }) => spec.endpoints);
   return [
     ...counts.flat(),
+    ...rulesAreOurs(manifests),
     ...scraped
       .filter(({ spec }) => !spec?.ports?.some(({ name }) => name === endpoints[0]?.port))
       .map(({ metadata }) => `${metadata.name} has no port ${endpoints[0]?.port}`),
@@ -38,4 +41,16 @@ function certified(manifests: readonly Manifest[], serverName: string | undefine
   return ofKind(manifests, 'Certificate')
     .filter(({ spec }) => !spec?.dnsNames?.includes(serverName ?? ''))
     .map(({ metadata }) => `Prometheus expects ${serverName} of ${metadata.name}`);
+}
+
+/** Rules are those that promtool was asked about, metric by metric: `monitoring-rules.test.ts`. */
+function rulesAreOurs(manifests: readonly Manifest[]): string[] {
+  const files = ruleFiles();
+  return ofKind(manifests, 'PrometheusRule').flatMap(({ metadata: { name }, spec }) => {
+    const file = [...files].find(([path]) =>
+      name.endsWith(`-${path.replace(/^rules\/|\.yaml$/g, '')}`),
+    );
+    const same = file !== undefined && isDeepStrictEqual(spec, parse(file[1]));
+    return same ? [] : [`the rules of ${name} are not those of deploy/observability`];
+  });
 }
