@@ -153,19 +153,10 @@ async function settled(ground: Ground, id: string, withinMs: number) {
   }
 }
 
-/**
- * The same of a job of an earlier schedule. It was collected; a server that is killed just then gives the end of its journal back, which whoever
- * meets it takes away again.
- */
+/** The same of a job that was there; a collected one that a killed server gave back is gone once it is read. */
 async function settledOrRemoved(ground: Ground, id: string) {
-  try {
-    return await settled(ground, id, HUNG_MS);
-  } catch (thrown) {
-    if (OperationError.from(thrown).code !== 'data_loss') throw thrown;
-    const isGone = async (): Promise<boolean> => !(await ground.jobs()).includes(id);
-    await until(`the rest of ${id} is removed`, isGone, { withinMs: LEFTOVERS_MS });
-    return 'removed';
-  }
+  const { sequence } = await ground.story(id);
+  return sequence === 0 ? 'removed' : settled(ground, id, HUNG_MS);
 }
 
 /** Ended once, in order, with the result of an undisturbed run, and told like that to whoever asks. */

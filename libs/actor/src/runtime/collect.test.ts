@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { dataLoss, OperationError } from '@heddle/core';
+import { OperationError } from '@heddle/core';
 import type { Journal } from '@heddle/ports';
 import { CountingMetrics, countingKind, countingResult, JobWorld } from '@heddle/testkit';
 import type { JobKind } from './job-kind.ts';
@@ -209,62 +209,4 @@ test('when it is unknown what others keep, nothing is collected', async () => {
   await assert.rejects(runtime.gc(), { code: 'unavailable' });
 
   assert.equal(await world.text(runtime, id), countingResult(REQUEST));
-});
-
-/** A journal whose server was killed after it had acknowledged a removal: the end of the stream stands again, without its beginning. */
-function tearing(journal: Journal): { journal: Journal; tear: (stream: string) => void } {
-  let torn: string | undefined;
-  let isToTear = true;
-  const proxy = new Proxy(journal, {
-    get(of, name: keyof Journal) {
-      if (name === 'read') {
-        return async (...[stream, after]: Parameters<Journal['read']>) => {
-          if (stream === torn) throw dataLoss(`the journal lost events of ${stream}`);
-          return of.read(stream, after);
-        };
-      }
-      if (name === 'remove') {
-        return async (...[stream, condition]: Parameters<Journal['remove']>) => {
-          if (isToTear) torn = stream;
-          else await of.remove(stream, condition);
-          const isGone = (await of.read(stream)).length === 0;
-          if (isGone && stream === torn) torn = undefined;
-          isToTear = false;
-        };
-      }
-      const value = of[name];
-      return typeof value === 'function' ? value.bind(of) : value;
-    },
-  });
-  const tear = (stream: string): void => {
-    [torn, isToTear] = [stream, false];
-  };
-  return { journal: proxy, tear };
-}
-
-test('a removal that came back in part is finished by whoever meets it, and the name is free', async () => {
-  const world = new JobWorld();
-  const { journal } = tearing(world.journal);
-  const runtime = await world.started([countingKind()], { journal });
-  const job = await runtime.submit('count.steps', REQUEST, { key: 'again' });
-  await world.clock.run(runtime.wait(job.id));
-  await runtime.gc();
-  await assert.rejects(world.runtime([], { journal }).get(job.id), { code: 'not_found' });
-
-  const again = await runtime.submit('count.steps', REQUEST, { key: 'again' });
-  assert.equal(again.id, job.id);
-  await world.clock.run(runtime.wait(again.id));
-  assert.equal(await world.text(runtime, again.id), countingResult(REQUEST));
-});
-
-test('a torn journal of a job that nobody forgot stays data loss', async () => {
-  const world = new JobWorld();
-  const { journal, tear } = tearing(world.journal);
-  const runtime = await world.started([countingKind()], { journal });
-  const { id } = await runtime.submit('count.steps', REQUEST);
-  await world.clock.run(runtime.wait(id));
-  tear(`job.${id}`);
-
-  await assert.rejects(runtime.get(id), { code: 'data_loss' });
-  assert.ok((await world.journal.read(`job.${id}`)).length > 0);
 });

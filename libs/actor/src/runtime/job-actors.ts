@@ -1,4 +1,4 @@
-import { OperationError, present } from '@heddle/core';
+import { present } from '@heddle/core';
 import type { Blobs, Clock, Journal, JournalEvent, Log, WorkQueue } from '@heddle/ports';
 import { ActorHost, type Decided } from '../host/actor-host.ts';
 import { type CommittedEffect, jobBehaviour } from '../job/behaviour.ts';
@@ -53,7 +53,7 @@ export class JobActors {
 
   /** Decides, commits, does. Errors: the journal's; a refusal is a reply. */
   async tell(job: string, message: JobMessage): Promise<Told> {
-    const decided = await this.whole(job, () => this.host.tell(job, message));
+    const decided = await this.host.tell(job, message);
     this.listeners.tell(job, decided.state);
     this.onDecision(decided.state);
     this.record(decided);
@@ -66,12 +66,12 @@ export class JobActors {
   }
 
   look(job: string): Promise<JobState> {
-    return this.whole(job, () => this.host.look(job));
+    return this.host.look(job);
   }
 
   /** The same, kept in memory only if it was. */
   peek(job: string): Promise<JobState> {
-    return this.whole(job, () => this.host.peek(job));
+    return this.host.peek(job);
   }
 
   /** The state as last seen here. */
@@ -97,22 +97,6 @@ export class JobActors {
       last.sequence === sequence && jobBehaviour.decode(last.bytes).timeMs === updatedMs;
     await this.options.journal.remove(jobBehaviour.stream(id), isSame);
     this.host.forget(id);
-  }
-
-  /**
-   * A removal may reach the disk after it was acknowledged: when the journal's server is killed then, the last events of a
-   * forgotten job stand again, without the first. They say by their end what they are, and the removal is finished.
-   */
-  private async whole<T>(job: string, body: () => Promise<T>): Promise<T> {
-    try {
-      return await body();
-    } catch (thrown) {
-      if (OperationError.from(thrown).code !== 'data_loss') throw thrown;
-      await this.remove(job).catch((error: unknown) => {
-        this.options.log.warn('a torn journal could not be looked at', { job, error });
-      });
-      return body();
-    }
   }
 
   observe(onDecision: (state: JobState) => void): void {

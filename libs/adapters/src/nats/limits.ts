@@ -60,6 +60,9 @@ export const NATS_LIMITS = {
   /** A burial interrupted after its copy is repeated within this time without a second copy. */
   deadDedupMs: 3_600_000,
   deadBytesMax: 256 * 1024 ** 2,
+  /** Removed streams of the journal that are remembered, the newest: a killed server gives back what was purged in the last minutes. */
+  removalsMax: 100_000,
+  removalsBytesMax: 64 * 1024 ** 2,
   /** What a listener to events may fall behind: then the oldest are dropped, which events for people may be. */
   eventsWaitingMax: 256,
   /** Pieces of a blob in the object store: half of the default payload; larger ones are no faster. */

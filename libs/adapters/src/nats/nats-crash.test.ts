@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
-import { truncate } from 'node:fs/promises';
+import { cp, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { OperationError } from '@heddle/core';
 import type { Journal } from '@heddle/ports';
-import { missingServer, type NatsServer, SERVERS, silentLog, startNats } from '@heddle/testkit';
+import {
+  missingServer,
+  type NatsServer,
+  SERVERS,
+  silentLog,
+  startNats,
+  temporaryFolder,
+} from '@heddle/testkit';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
 import { systemClock } from '../clock/index.ts';
 import { type NatsStores, openNats } from './index.ts';
 
@@ -215,3 +224,49 @@ async function retried<T>(body: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+/** The server as it was before its last minutes: what it did since to one stream was never on its disk. */
+async function loseWhatWasDoneTo(stream: string, body: () => Promise<unknown>): Promise<void> {
+  const folder = join(server.streams, stream);
+  const before = await temporaryFolder();
+  await server.kill();
+  await cp(folder, join(before.path, stream), { recursive: true });
+  await server.restart();
+  await body();
+  await server.kill();
+  await rm(folder, { recursive: true });
+  await cp(join(before.path, stream), folder, { recursive: true });
+  await server.restart();
+  await before.remove();
+}
+
+test(
+  'a removed stream that a killed server gives back, whole or in pieces, stays removed',
+  skip,
+  async () => {
+    const { journal } = await open('ghosts');
+    for (const name of ['whole', 'torn', 'kept']) {
+      for (let i = 0; i < 4; i++) await journal.append(`job.${name}`, i, [bytes(`${name} ${i}`)]);
+    }
+    const nc = await connect({ servers: server.url });
+    const { streams } = await jetstreamManager(nc);
+    for (const seq of [5, 8]) await streams.deleteMessage('GHOSTS_JOURNAL', seq); // of `torn` the first and the last
+    await nc.close();
+    await loseWhatWasDoneTo('GHOSTS_JOURNAL', async () => {
+      for (const name of ['whole', 'torn']) await journal.remove(`job.${name}`);
+    });
+
+    const fresh = (await open('ghosts')).journal;
+    assert.equal((await fresh.ends('job.')).size, 3, 'they stand again');
+    for (const name of ['whole', 'torn']) assert.deepEqual(await fresh.read(`job.${name}`), []);
+    assert.equal((await fresh.read('job.kept')).length, 4);
+    assert.deepEqual([...(await fresh.ends('job.')).keys()], ['job.kept']);
+
+    assert.equal(await fresh.append('job.torn', 0, [bytes('another life')]), 1);
+    const again = (await open('ghosts')).journal;
+    assert.deepEqual(
+      (await again.read('job.torn')).map((event) => text(event.bytes)),
+      ['another life'],
+    );
+  },
+);

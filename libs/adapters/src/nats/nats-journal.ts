@@ -7,6 +7,7 @@ import { appendMessage, bornAt, type JournalSubject, type Tail, tailOf } from '.
 import { NATS_LIMITS } from './limits.ts';
 import { nameOf, subjectTokens } from './names.ts';
 import { guarded, type NatsLink } from './nats-link.ts';
+import { Removals } from './removals.ts';
 import { ensureStream, streamInfo, subjectCounts, subjectsOf } from './streams.ts';
 import { lastOf, readUpTo, type Stored } from './subject-pages.ts';
 
@@ -26,12 +27,14 @@ export class NatsJournal implements Journal {
   private readonly tails = new Map<string, Tail>();
   /** Where streams began, which never changes while they live. */
   private readonly births = new Map<string, number>();
+  private readonly removals: Removals;
   readonly found: StreamInfo;
 
-  private constructor(link: NatsLink, found: StreamInfo) {
+  private constructor(link: NatsLink, found: StreamInfo, removals: Removals) {
     this.link = link;
     this.name = found.config.name;
     this.found = found;
+    this.removals = removals;
   }
 
   static async open(link: NatsLink, { bytesMax }: NatsJournalOptions = {}): Promise<NatsJournal> {
@@ -48,7 +51,7 @@ export class NatsJournal implements Journal {
       duplicate_window: NATS_LIMITS.dedupMs * 1e6,
       republish: { src: `${prefix}.journal.>`, dest: `${prefix}.journaled.>`, headers_only: true },
     });
-    return new NatsJournal(link, found);
+    return new NatsJournal(link, found, await Removals.open(link));
   }
 
   async append(
@@ -89,6 +92,7 @@ export class NatsJournal implements Journal {
       if (after > 0) throw gone(stream, after);
       if (last === undefined) return [];
     }
+    if (after === 0 && (await this.removedAgain(stream))) return this.read(stream);
     const begun = known?.last === after;
     // Not from the stream's beginning: a replica that lags may still have messages of a life before a removal.
     const messages = await readUpTo(this.link, of, begun ? known.seq + 1 : bornAt(last), last);
@@ -102,6 +106,7 @@ export class NatsJournal implements Journal {
     }
     // Removed while it was being read, which takes several requests, or really lost: then its end is still what it was.
     if ((await lastOf(this.link, of))?.seq !== last.seq) return this.read(stream, after);
+    if (await this.removedAgain(stream)) return this.read(stream, after);
     throw gap(stream, events, messages);
   }
 
@@ -168,14 +173,28 @@ export class NatsJournal implements Journal {
 
   async remove(stream: string, condition?: (last: JournalEvent) => boolean): Promise<void> {
     const of = this.subject(stream);
-    const end = condition && (await lastOf(this.link, of));
-    if (condition !== undefined && (end === undefined || !condition(lastIn(stream, end)))) return;
+    const end = await lastOf(this.link, of);
+    if (end === undefined || condition?.(lastIn(stream, end)) === false) return;
     // Up to that end: what a new life of the stream appends meanwhile lies behind it.
-    const upTo = end === undefined ? {} : { seq: end.seq + 1 };
-    await this.link.call(`removing ${stream}`, () =>
-      this.link.jsm.streams.purge(this.name, { filter: of.subject, ...upTo }),
+    await this.purge(stream, end.seq);
+    await this.removals.add(of, end.seq);
+  }
+
+  private async purge(stream: string, upTo: number): Promise<void> {
+    const { subject } = this.subject(stream);
+    await this.link.patiently(`removing ${stream}`, () =>
+      this.link.jsm.streams.purge(this.name, { filter: subject, seq: upTo + 1 }),
     );
     this.forget(stream);
+  }
+
+  /** Takes away what a killed server gave back of a stream that was removed; false when there is nothing of that kind. */
+  private async removedAgain(stream: string): Promise<boolean> {
+    const upTo = await this.removals.returned(this.subject(stream));
+    if (upTo === undefined) return false;
+    this.link.log.warn('a removed journal stood again and is removed', { stream });
+    await this.purge(stream, upTo);
+    return true;
   }
 
   async bytes(): Promise<number> {

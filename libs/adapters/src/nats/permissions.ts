@@ -23,11 +23,12 @@ export function permissionsOf({ name, queues }: NatsUser, prefix = 'heddle'): Pe
   const capitals = prefix.toUpperCase();
   const journal = `${capitals}_JOURNAL`;
   const dead = `${capitals}_DEAD`;
+  const removed = `${capitals}_REMOVED`;
   const bucket = `${prefix}-blobs`;
   const objects = `OBJ_${bucket}`;
   const api = '$JS.API';
   const works = queues.map((queue) => workStream(prefix, queue));
-  const streams = [journal, dead, objects, ...works];
+  const streams = [journal, removed, dead, objects, ...works];
   return {
     publish: [
       `${api}.INFO`,
@@ -46,6 +47,7 @@ export function permissionsOf({ name, queues }: NatsUser, prefix = 'heddle'): Pe
         `$JS.ACK.*.*.${stream}.${WORKERS}.>`,
       ]),
       `${prefix}.journal.>`,
+      `${prefix}.removed.>`,
       `${prefix}.events.>`,
       `$O.${bucket}.>`,
       ...queues.flatMap((queue) => [
