@@ -15,6 +15,7 @@ import {
   type Width,
 } from './lorsa.ts';
 import { machine } from './machine.ts';
+import { measureTracing, TRACED_MAX, UNRECORDED_MAX } from './tracing.ts';
 import { measureTransport, SHARE_OF_TCP_MIN } from './transport.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<Figure[]>>> = {
@@ -24,6 +25,17 @@ const BENCHES: Readonly<Record<string, () => Promise<Figure[]>>> = {
     ...lorsaFigures(await measureLorsa(1)),
     ...lorsaTwoThreads(await measureLorsa(2, 5)),
   ],
+  tracing: async () => {
+    const { untraced_us, traced, unrecorded } = await measureTracing();
+    const most = (samples: readonly number[], target: number) => ({
+      ...{ unit: 'times untraced', samples, target, atMost: true },
+    });
+    return [
+      figure('traced', most(traced, TRACED_MAX)),
+      figure('unrecorded', most(unrecorded, UNRECORDED_MAX)),
+      figure('untraced', { unit: 'CPU µs a call', samples: untraced_us }),
+    ];
+  },
   transport: async () => {
     const { share_of_tcp, grpc_gb_per_s, tcp_gb_per_s } = await measureTransport();
     return [

@@ -28,3 +28,22 @@ test('a line is one JSON object with level, time, message and the bound fields, 
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+test('each line says what is true when it is written, and nothing once it is not', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'heddle-log-'));
+  try {
+    const destination = join(directory, 'out.log');
+    let fields: Readonly<Record<string, unknown>> = { trace_id: 'a' };
+    const log = pinoLog({ level: 'info', destination, current: () => fields }).child({ job: 'j1' });
+    log.info('inside');
+    fields = {};
+    log.info('outside');
+
+    const lines = readFileSync(destination, 'utf8').trim().split('\n');
+    const [inside, outside] = lines.map((line) => JSON.parse(line));
+    assert.deepEqual([inside.trace_id, inside.job, inside.msg], ['a', 'j1', 'inside']);
+    assert.equal('trace_id' in outside, false);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
