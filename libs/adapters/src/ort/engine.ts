@@ -40,8 +40,12 @@ interface Pending {
   delivered: Promise<void>;
 }
 
-const startOwnWorker = (setup: WorkerSetup): Worker =>
-  new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
+function startOwnWorker(setup: WorkerSetup): Worker {
+  // Since 1.29 ONNX Runtime reports names and hashes of models to its vendor unless it is told not to, and keeps what it could
+  // not send in the home directory. Said to the process: its native code does not see a thread's own environment.
+  process.env['ORT_DISABLE_TELEMETRY'] = '1';
+  return new Worker(new URL('./worker.ts', import.meta.url), { workerData: setup });
+}
 
 const unavailable = (message: string): OperationError =>
   new OperationError({ code: 'unavailable', message });
