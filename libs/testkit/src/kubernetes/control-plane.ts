@@ -31,6 +31,8 @@ export interface ControlPlane {
 export interface ControlPlaneOptions {
   /** Default: two with eight GPUs each, one with eight GPUs in slices, two with none. */
   readonly nodes?: readonly NodeSpec[];
+  /** False: nothing is scaled by queues; starts sooner. */
+  readonly keda?: boolean;
 }
 
 const NODES: readonly NodeSpec[] = [
@@ -99,9 +101,12 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     await ready(plane, 'kube-apiserver', '/readyz', running);
     await Promise.all([programs.controllers, programs.scheduler, programs.kwok].map(start));
     await plane.kubectl(['apply', '--server-side', '-f', '-'], await definitions());
-    await plane.apply([...kedaObjects(ground.ports), ...(options.nodes ?? NODES).map(nodeObject)]);
-    await Promise.all([programs.kedaOperator, programs.kedaAdapter].map(start));
-    await ready(plane, 'keda-adapter', '/apis/external.metrics.k8s.io/v1beta1', running);
+    await plane.apply((options.nodes ?? NODES).map(nodeObject));
+    if (options.keda !== false) {
+      await plane.apply(kedaObjects(ground.ports));
+      await Promise.all([programs.kedaOperator, programs.kedaAdapter].map(start));
+      await ready(plane, 'keda-adapter', '/apis/external.metrics.k8s.io/v1beta1', running);
+    }
     await plane.kubectl(['wait', '--for=condition=Ready', 'nodes', '--all', '--timeout=60s']);
     return plane;
   } catch (error) {

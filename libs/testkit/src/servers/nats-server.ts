@@ -32,6 +32,8 @@ interface NatsServerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** More of the command line. */
   readonly args?: readonly string[];
+  /** Where it listens: an address of loopback and its ports. */
+  readonly at?: { readonly host: string; readonly port: number; readonly monitorPort: number };
 }
 
 /** A real `nats-server` with JetStream in a temporary folder, ready when this resolves. */
@@ -44,17 +46,28 @@ export async function startNats(
   return server;
 }
 
-/** A cluster on loopback, ready when every server has a leader for its streams. */
+/**
+ * A cluster on loopback, ready when every server has a leader for its streams. `isApart`: the servers have an address each and
+ * the same ports, as pods have.
+ */
 export async function startNatsCluster(
   program: ServerProgram,
   size: number,
+  { isApart = false }: { readonly isApart?: boolean } = {},
 ): Promise<NatsServer[]> {
-  const ports = await Promise.all(Array.from({ length: size }, freePort));
-  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(',');
+  const [port, monitorPort] = [await stablePort(), await stablePort()];
+  const places = await Promise.all(
+    Array.from({ length: size }, async (_, i) => {
+      const host = isApart ? `127.0.0.${i + 1}` : '127.0.0.1';
+      return { host, route: `nats://${host}:${await freePort()}` };
+    }),
+  );
+  const routes = places.map(({ route }) => route).join(',');
   const servers = await Promise.all(
-    ports.map((port, i) => {
-      const listen = ['--cluster_name', 'heddle-test', '--cluster', `nats://127.0.0.1:${port}`];
-      return prepare(program, { args: ['-n', `server${i}`, ...listen, '--routes', routes] });
+    places.map(({ host, route }, i) => {
+      const listen = ['--cluster_name', 'heddle-test', '--cluster', route];
+      const args = ['-n', `server${i}`, ...listen, '--routes', routes];
+      return prepare(program, { args, ...(isApart ? { at: { host, port, monitorPort } } : {}) });
     }),
   );
   await Promise.all(servers.map((server) => server.restart()));
@@ -63,15 +76,19 @@ export async function startNatsCluster(
 
 async function prepare(
   program: ServerProgram,
-  { args = [], jetstream = '', config: more = '', env = {}, store: given }: NatsServerOptions,
+  { args = [], jetstream = '', config: more = '', env = {}, store: given, at }: NatsServerOptions,
 ): Promise<NatsServer> {
   const folder = await temporaryFolder();
-  const [port, monitorPort] = [await stablePort(), await stablePort()];
-  const monitor = `http://127.0.0.1:${monitorPort}`;
+  const { host, port, monitorPort } = at ?? {
+    host: '127.0.0.1',
+    port: await stablePort(),
+    monitorPort: await stablePort(),
+  };
+  const monitor = `http://${host}:${monitorPort}`;
   const store = given ?? join(folder.path, 'store');
   const config = join(folder.path, 'nats.conf');
   await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n${more}\n`);
-  const where = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
+  const where = ['-a', host, '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
   let running: Launched | undefined;
   let alive = false;
   const kill = async (): Promise<void> => {
@@ -79,7 +96,7 @@ async function prepare(
     await running?.exited;
   };
   return {
-    url: `nats://127.0.0.1:${port}`,
+    url: `nats://${host}:${port}`,
     monitor,
     streams: join(store, 'jetstream', '$G', 'streams'),
     kill,
