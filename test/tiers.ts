@@ -5,7 +5,7 @@ export interface Tier {
   readonly except?: readonly string[];
   /** Part of `npm run test:quick`. */
   readonly quick: boolean;
-  /** Only when it is named: what measures time, on a machine that does nothing else. */
+  /** Only when it is named: what measures time on a machine that does nothing else, or needs servers that take long to build. */
   readonly named?: true;
   /** Test files at a time; 1 where a tier measures memory, kills processes or wants both cores. */
   readonly concurrency: number;
@@ -53,6 +53,13 @@ export const TIERS: readonly Tier[] = [
     promise: 'all implementations of a port behave alike',
   },
   {
+    name: 'deploy',
+    files: ['test/deploy/**/*.test.ts'],
+    quick: false,
+    concurrency: 2,
+    promise: 'chart, rules and dashboards say what the code says',
+  },
+  {
     name: 'simulation',
     files: ['test/simulation/**/*.test.ts'],
     quick: false,
@@ -88,6 +95,21 @@ export const TIERS: readonly Tier[] = [
     named: true,
     concurrency: 1,
     promise: 'what the cluster costs, and how it scales, against bare engines in the same run',
+  },
+  {
+    name: 'containers',
+    files: ['test/containers/**/*.test.ts'],
+    quick: false,
+    concurrency: 1,
+    promise: 'the images run as the chart runs them, and do the main job',
+  },
+  {
+    name: 'kubernetes',
+    files: ['test/kubernetes/**/*.test.ts'],
+    quick: false,
+    named: true,
+    concurrency: 1,
+    promise: 'admitted, scheduled, scaled and drained by a real control plane',
   },
   {
     name: 'fuzz',
