@@ -104,12 +104,32 @@ const ACCEPTED: readonly Hop[] = [
   ['heddle-attribution', 'producer', 'accept attribution.why'],
 ];
 
+/** From a call that waits for its answer to the engine. */
+const RUN = 'heddle.activation.v1.ActivationService/Run';
+const LOOKED: readonly Hop[] = [
+  ['notebook', 'internal', 'a look'],
+  ['notebook', 'client', RUN],
+  ['heddle-explorer', 'server', RUN],
+  ['heddle-explorer', 'client', RUN],
+  ['heddle-activation', 'server', RUN],
+  ['heddle-activation', 'internal', 'engine batch'],
+];
+
 async function begun({ heddle, tracing }: World) {
   const root = tracing.begin({ name: 'an evening' });
   const { job } = await root.within(() => heddle.attribution.StartWhy(WHY));
   root.end();
   assert.ok(job);
   return { id: job.id, traceId: root.traceId };
+}
+
+/** The trace of a call that waits for its answer. */
+async function looked({ heddle, tracing }: World) {
+  const look = tracing.begin({ name: 'a look' });
+  const hooks = ['blocks.0.hook_resid_pre'];
+  await look.within(() => heddle.collectRun({ prompts: [WHY.prompt], hooks }));
+  look.end();
+  return look.traceId;
 }
 
 /** The worker's own call to a peer, and the peer's answer to it. */
@@ -155,6 +175,13 @@ test(
       });
       await asksActivation(world, attempt);
       assert.equal(receiver.headers.authorization, 'Bearer let-me-in');
+
+      // At once: the engine takes the later ones when the first is done, and yet for whoever asked.
+      const looks = await Promise.all(Array.from({ length: 4 }, () => looked(world)));
+      for (const look of looks) {
+        const batch = (await chain(world, look, LOOKED)).at(-1);
+        assert.ok(Number(batch?.attributes['heddle.batch.prompts']) >= 1);
+      }
 
       const ended = worker?.log().find(({ msg }) => msg === 'job ended');
       assert.deepEqual([ended?.['trace_id'], ended?.['span_id']], [traceId, attempt.spanId]);

@@ -1,6 +1,6 @@
 import { OperationError, present } from '@heddle/core';
 import { type HookPoint, type PlacedTargets, padTokens, stepFeeds } from '@heddle/models';
-import type { Clock, Engine, LoadedModel, Metrics, Outputs, Plan } from '@heddle/ports';
+import type { Clock, Engine, LoadedModel, Metrics, Outputs, Plan, Span } from '@heddle/ports';
 import type { Tensor } from '@heddle/tensor';
 import type { CheckedRun } from './check-run.ts';
 import { logitRows, type PromptPlan, replyLoss, replyTensor, zeroReply } from './compute.ts';
@@ -17,6 +17,8 @@ export interface PromptWork {
   readonly prompt: number;
   readonly tokens: readonly number[];
   readonly promptPlan: PromptPlan;
+  /** Of its run: a span of whoever asked for it. */
+  readonly beginBatch: () => Span;
 }
 
 export interface PromptResult {
@@ -41,14 +43,28 @@ export interface BatchDeps {
 /** Runs prompts of equal keys as one padded batch and hands each its own part, step by step as the engine makes them. */
 export function batchRunner(deps: BatchDeps): BatchRun<PromptWork, PromptResult> {
   return async (batch, signal) => {
+    const spans = spansOf(batch);
     try {
       await runBatch(deps, batch, signal);
+      for (const span of spans) span.end();
       return true;
     } catch (thrown) {
       for (const passage of batch) passage.reject(thrown);
+      for (const span of spans) span.end(OperationError.from(thrown));
       return false;
     }
   };
+}
+
+/** One for each run that has prompts in the batch. */
+function spansOf(batch: readonly PromptPassage[]): readonly Span[] {
+  const begins = new Set(batch.map(({ work }) => work.beginBatch));
+  const tokens = batch.reduce((sum, { work }) => sum + work.tokens.length, 0);
+  return [...begins].map((begin) => {
+    const span = begin();
+    span.set({ 'heddle.batch.prompts': batch.length, 'heddle.batch.tokens': tokens });
+    return span;
+  });
 }
 
 async function runBatch(

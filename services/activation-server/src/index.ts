@@ -14,6 +14,7 @@ import type {
   ModelStore,
   Service,
   Tokenizer,
+  Tracing,
 } from '@heddle/ports';
 import { cacheHandlers } from './cache/cache-handlers.ts';
 import { cacheKind } from './cache/cache-job.ts';
@@ -62,6 +63,8 @@ export interface ActivationDeps {
   readonly callers?: Callers;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Absent: runs leave no spans. */
+  readonly tracing?: Tracing | undefined;
   /** Folder of the bundled model. */
   readonly bundledModel: string;
   readonly versions: Readonly<Record<string, string>>;
@@ -85,7 +88,7 @@ export async function createService(deps: ActivationDeps): Promise<Service<JobKi
       log.info('model read', { family: config.family, path, digest, seconds });
     },
   });
-  const runs = new RunService({ engine, store, metrics, clock });
+  const runs = new RunService({ engine, store, metrics, clock, tracing: deps.tracing });
   const turns = new TextTurns(clock, {
     waitMsMax: TEXT_WAITING_MS_MAX,
     atOnceBytes: TEXT_AT_ONCE_BYTES,

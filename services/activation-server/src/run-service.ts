@@ -1,5 +1,13 @@
 import { OperationError } from '@heddle/core';
-import type { Clock, Engine, LoadedModel, Metrics, ModelStore } from '@heddle/ports';
+import {
+  type Clock,
+  type Engine,
+  type LoadedModel,
+  type Metrics,
+  type ModelStore,
+  NO_TRACING,
+  type Tracing,
+} from '@heddle/ports';
 import { batchRunner, type PromptResult, type PromptWork } from './batch-run.ts';
 import type { CheckedRun } from './check-run.ts';
 import { planPrompt } from './compute.ts';
@@ -23,6 +31,8 @@ export interface RunDeps {
   readonly store: Pick<ModelStore, 'program'>;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  /** Absent: runs leave no spans. */
+  readonly tracing?: Tracing | undefined;
 }
 
 export interface RunOptions {
@@ -37,10 +47,12 @@ export interface RunOptions {
 export class RunService {
   private readonly scheduler: Scheduler<PromptWork, PromptResult>;
   private readonly room = new ReplyRoom(REPLY_ROOM_BYTES_MAX);
+  private readonly tracing: Tracing;
   private lastRun = 0;
 
   constructor(deps: RunDeps) {
     const { store, metrics, clock } = deps;
+    this.tracing = deps.tracing ?? NO_TRACING;
     const limits = {
       batchTokensMax: BATCH_TOKENS_MAX,
       batchPromptsMax: BATCH_PROMPTS_MAX,
@@ -71,12 +83,14 @@ export class RunService {
   ): AsyncGenerator<PromptResult> {
     const number = ++this.lastRun;
     const plans = planLengths(model, run);
+    // Here, where it is asked for: a batch of several callers' prompts is a part of each one's trace.
+    const beginBatch = this.tracing.prepare({ name: 'engine batch' });
     const workOf = (prompt: number): PromptWork => {
       const tokens = run.prompts[prompt]?.tokens ?? [];
       const promptPlan = plans.get(tokens.length);
       if (!promptPlan)
         throw new OperationError({ code: 'internal', message: 'a prompt without a plan' });
-      return { model, run, prompt, tokens, promptPlan };
+      return { model, run, prompt, tokens, promptPlan, beginBatch };
     };
     const { scheduler, room } = this;
     const window = new RunWindow({ scheduler, room, number, run, workOf, caller, patient });

@@ -194,6 +194,7 @@ async function openDeps(
   const deps: ServiceDeps = {
     ...ports,
     callers: security.callers,
+    tracing: opened.tracing,
     jobs: openJobs(opened, { ...ports, roots: models.roots }, versions),
     engine,
     kernels,

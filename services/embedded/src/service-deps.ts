@@ -16,6 +16,7 @@ import type {
   ModelFolder,
   ModelStore,
   Tokenizer,
+  Tracing,
 } from '@heddle/ports';
 
 /** What every service of the process is made from; each takes what it needs. */
@@ -33,6 +34,8 @@ export interface ServiceDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Undefined where nobody asked for traces. */
+  readonly tracing: Tracing | undefined;
   readonly events: Events;
   /** Who asks. */
   readonly callers: Callers;
