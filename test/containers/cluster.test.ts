@@ -151,7 +151,8 @@ test(
   'after the main job nothing was written but to /data and /tmp, and nothing else could be',
   can,
   async () => {
-    for (const name of IMAGES) {
+    // An engine and the front door: what the others have is the same layers, and the engine looks at every file.
+    for (const name of ['lorsa', 'explorer']) {
       const write =
         'for d in / /app /etc /usr /var /home/node; do touch $d/x 2>/dev/null && echo $d; done; touch /data/x /tmp/x && echo fine';
       const { output } = await container(name).exec(['sh', '-c', write]);
