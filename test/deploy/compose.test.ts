@@ -3,10 +3,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { VERSION } from '@heddle/core';
 import { readConfig } from 'heddle';
 import { parse } from 'yaml';
-import { IMAGES } from '../../deploy/docker/images.ts';
+import { IMAGES, imageName } from '../../deploy/docker/images.ts';
 import { BASE_IMAGES } from '../containers/base-images.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy', import.meta.url));
@@ -50,7 +49,7 @@ const ours = (name: string): Service => {
 };
 
 test('compose runs our six images, of this version, and others at a version that the tests run', () => {
-  for (const name of IMAGES) assert.equal(ours(name).image, `heddle-${name}:${VERSION}`);
+  for (const name of IMAGES) assert.equal(ours(name).image, imageName(name));
   const others = new Set(
     standing.filter(([name]) => !IMAGES.includes(name as 'qk')).map(([, { image }]) => image),
   );
@@ -60,6 +59,19 @@ test('compose runs our six images, of this version, and others at a version that
     [...others].map((name) => name.split(':')[0]),
     ['grafana/grafana'],
   );
+});
+
+test('with gpu.yaml every engine is its cuda image and has a GPU, and nothing else changes', () => {
+  const gpu = read<Compose>('gpu.yaml').services;
+  const engines = IMAGES.filter((name) => name !== 'explorer');
+  assert.deepEqual(Object.keys(gpu), engines);
+  for (const name of engines) {
+    assert.equal(gpu[name]?.image, imageName(name, { variant: 'cuda' }));
+    assert.match(
+      JSON.stringify(gpu[name]),
+      /"devices":.*"driver":"nvidia".*"capabilities":.*"gpu"/,
+    );
+  }
 });
 
 test('nothing in compose is root, writes to its image, or can get at more than it has', () => {
