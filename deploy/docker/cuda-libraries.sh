@@ -18,5 +18,7 @@ done
 for name in cuda shared; do
   mv "$folder/unpacked/onnxruntime/capi/libonnxruntime_providers_$name.so" "$folder/providers/"
 done
-find "$folder/unpacked/nvidia" -name '*.so*' -exec mv {} "$folder/lib/" \;
+# Without what ONNX Runtime never opens: a second compiler, and the interfaces of BLAS and FFTW.
+find "$folder/unpacked/nvidia" -name '*.so*' ! -name '*.alt.so*' ! -name 'libnvblas*' ! -name 'libcufftw*' \
+  -exec mv {} "$folder/lib/" \;
 rm -r "$folder/wheels" "$folder/unpacked"

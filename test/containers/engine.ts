@@ -14,6 +14,8 @@ const PACKAGES = ['docker.io', 'debootstrap'];
 const START_MS = 30_000;
 const STOP_MS = 30_000;
 const POLL_MS = 100;
+/** Packages are installed once in this time, not with every run. */
+const LAYERS_KEPT = '72h';
 
 const folder = serversFolder();
 const [pidFile, logFile] = [join(folder, 'dockerd.pid'), join(folder, 'dockerd.log')];
@@ -69,6 +71,16 @@ async function start(): Promise<string | undefined> {
   return `no container engine: dockerd did not answer: ${said}`;
 }
 
+/** What a test that was killed has left, and layers that no build has used for days. */
+async function clean(): Promise<void> {
+  for (const label of ['org.testcontainers=true', 'com.docker.compose.project']) {
+    const left = await docker('ps', '-aq', '--filter', `label=${label}`);
+    if (left !== '') await docker('rm', '-fv', ...left.split('\n'));
+  }
+  await docker('network', 'prune', '-f');
+  await docker('image', 'prune', '-f', '--filter', `until=${LAYERS_KEPT}`);
+}
+
 async function stop(): Promise<void> {
   let pid: number;
   try {
@@ -77,7 +89,9 @@ async function stop(): Promise<void> {
     say('no engine of ours runs');
     return;
   }
-  if (isAlive(pid)) process.kill(pid, 'SIGTERM');
+  if (!isAlive(pid)) return rmSync(pidFile, { force: true });
+  await clean().catch((thrown: unknown) => say((thrown as Error).message));
+  process.kill(pid, 'SIGTERM');
   for (const until = Date.now() + STOP_MS; isAlive(pid) && Date.now() < until; )
     await pause(POLL_MS);
   rmSync(pidFile, { force: true });
