@@ -24,8 +24,8 @@ export function scalingComplaints(manifests: readonly Manifest[]): readonly stri
 }
 
 /**
- * A stream that is not there is no lag, for ever; a consumer that is not there is a lag of the stream's last sequence, that is, as many
- * workers as there may be. Neither is an error to anybody.
+ * A stream or consumer that is not there stops its ScaledObject: work waits for ever, and nobody is told. Before KEDA 2.20 such a
+ * consumer's lag was the stream's last sequence: as many workers as there may be.
  */
 function workersFollowTheirQueues(manifests: readonly Manifest[]): string[] {
   const pods = workloads(manifests);
