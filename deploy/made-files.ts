@@ -4,6 +4,7 @@ import { DRAIN_MS } from '@heddle/cli';
 import { VERSION } from '@heddle/core';
 import { NATS_USERS, readConfig } from 'heddle';
 import { stringify } from 'yaml';
+import { RUNBOOK_URL } from './observability/rule-files.ts';
 
 const MADE =
   '# Made by `node deploy/make.ts` of what the code uses; a test compares. Change that, not this.\n';
@@ -31,6 +32,7 @@ export function chartFacts() {
     version: VERSION,
     drainSeconds: DRAIN_MS / 1000,
     consumer: WORKERS,
+    runbookUrl: RUNBOOK_URL,
     // NATS' own, as deploy/nats and the official chart leave them.
     ports: { grpc: grpcPort, http: httpPort, natsClient: 4222, natsRoute: 6222, natsMonitor: 8222 },
     services: Object.fromEntries(

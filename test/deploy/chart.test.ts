@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { VERSION } from '@heddle/core';
 import { temporaryFolder } from '@heddle/testkit';
 import { parse } from 'yaml';
-import { ruleFiles } from '../../deploy/observability/rule-files.ts';
+import { RUNBOOK_URL, ruleFiles } from '../../deploy/observability/rule-files.ts';
 import { codeComplaints } from './chart/complaints.ts';
 import { type Manifest, ofKind, workloads } from './chart/manifests.ts';
 import {
@@ -123,6 +123,35 @@ test('every file of rules has its switch, and one that is not there is told', { 
   assert.deepEqual(Object.keys(metrics.rules.files).sort(), files.sort());
   const set = ['metrics.rules.files.alert=true'];
   assert.match(refusal({ set }) ?? '', /there is no rules file alert/);
+});
+
+test('alerts lead to the runbook that an installation says', { skip }, () => {
+  const url = 'https://wiki.example.org/heddle';
+  const said = (set: readonly string[]) =>
+    JSON.stringify(ofKind(render({ set }), 'PrometheusRule'));
+  const links = said([]).split(`${RUNBOOK_URL}#`).length;
+  assert.ok(links > 40, `${links} alerts`);
+  const moved = said([`metrics.rules.runbookUrl="${url}"`]);
+  assert.equal(moved.split(`${url}#`).length, links);
+  assert.ok(!moved.includes(RUNBOOK_URL));
+});
+
+test('a rollout of what answers calls leaves a replica, and wants no spare GPU where each has one', {
+  skip,
+}, () => {
+  const files = ['values-gpu.yaml', 'values-prod.yaml'];
+  for (const { name, isWorker, deployment } of workloads(render({ files }))) {
+    const { replicas = 0, strategy } = deployment.spec ?? {};
+    const { maxUnavailable, maxSurge } = strategy?.rollingUpdate ?? {};
+    if (isWorker) assert.deepEqual([maxUnavailable, maxSurge], [1, 0], name);
+    else {
+      assert.ok(replicas > Number(maxUnavailable), name);
+      assert.equal(maxSurge, name === 'heddle-activation' ? 0 : 1, name);
+    }
+  }
+  const single = workloads(render({ files: ['values-gpu.yaml'] }));
+  const activation = single.find(({ component }) => component === 'activation');
+  assert.equal(activation?.deployment.spec?.strategy?.type, 'Recreate');
 });
 
 test('where KEDA scales, services accept and workers work; else services do both', { skip }, () => {

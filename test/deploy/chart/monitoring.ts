@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 import { parse } from 'yaml';
 import { ruleFiles } from '../../../deploy/observability/rule-files.ts';
@@ -8,7 +9,8 @@ import { type Manifest, ofKind, selects, workloads } from './manifests.ts';
 /** Whether Prometheus finds every pod, and calls it as the rules and dashboards do. */
 export function monitoringComplaints(manifests: readonly Manifest[]): readonly string[] {
   const monitors = ofKind(manifests, 'ServiceMonitor');
-  if (monitors.length === 0) return rulesAreOurs(manifests);
+  const made = [...rulesAreOurs(manifests), ...dashboardsAreOurs(manifests)];
+  if (monitors.length === 0) return made;
   const pods = workloads(manifests);
   const scraped = ofKind(manifests, 'Service').filter(({ metadata }) =>
     monitors.some(({ spec }) => selects(spec.selector.matchLabels, metadata.labels ?? {})),
@@ -20,7 +22,7 @@ export function monitoringComplaints(manifests: readonly Manifest[]): readonly s
   const endpoints = monitors.flatMap(({ spec }) => spec.endpoints);
   return [
     ...counts.flat(),
-    ...rulesAreOurs(manifests),
+    ...made,
     ...scraped
       .filter(({ spec }) => !spec?.ports?.some(({ name }) => name === endpoints[0]?.port))
       .map(({ metadata }) => `${metadata.name} has no port ${endpoints[0]?.port}`),
@@ -53,4 +55,21 @@ function rulesAreOurs(manifests: readonly Manifest[]): string[] {
     const same = file !== undefined && isDeepStrictEqual(spec, parse(file[1]));
     return same ? [] : [`the rules of ${name} are not those of deploy/observability`];
   });
+}
+
+const DASHBOARDS = new URL('../../../deploy/observability/dashboards/', import.meta.url);
+
+/** Every dashboard is in a ConfigMap that Grafana's sidecar finds, whole. */
+function dashboardsAreOurs(manifests: readonly Manifest[]): string[] {
+  const files = existsSync(DASHBOARDS) ? readdirSync(DASHBOARDS) : [];
+  const maps = ofKind(manifests, 'ConfigMap').filter(
+    ({ metadata }) => metadata.labels?.['grafana_dashboard'] === '1',
+  );
+  return files
+    .filter((file) => file.endsWith('.json'))
+    .filter((file) => {
+      const text = maps.map(({ data }) => data?.[file]).find((found) => found !== undefined);
+      return text !== readFileSync(new URL(file, DASHBOARDS), 'utf8');
+    })
+    .map((file) => `dashboard ${file} is in no ConfigMap, or is another`);
 }
