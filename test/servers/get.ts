@@ -81,12 +81,14 @@ async function get({ program, recipe }: Wanted, nth: string): Promise<string | u
   }
 }
 
-function select(names: readonly string[]): readonly Wanted[] {
+/** What is asked for by name; undefined when there is no such thing, which is said. */
+function select(names: readonly string[]): readonly Wanted[] | undefined {
   const asked = names.length === 0 ? ['tests'] : names;
   const known = new Set(['all', ...WANTED.flatMap(({ set, program }) => [set, program.name])]);
   const unknown = asked.filter((name) => !known.has(name));
   if (unknown.length > 0) {
-    throw new Error(`no ${unknown.join(', ')}; there are ${[...known].join(', ')}`);
+    say(`no ${unknown.join(', ')}; there are ${[...known].join(', ')}`);
+    return undefined;
   }
   return WANTED.filter(
     ({ set, program }) =>
@@ -95,7 +97,8 @@ function select(names: readonly string[]): readonly Wanted[] {
 }
 
 mkdirSync(serversFolder(), { recursive: true });
-const wanted = select(process.argv.slice(2));
+const wanted = select(process.argv.slice(2)) ?? [];
+if (wanted.length === 0) process.exitCode = 2;
 for (const [i, each] of wanted.entries()) {
   const { program } = each;
   const failure = await get(each, `${i + 1} of ${wanted.length}`);
