@@ -1,6 +1,9 @@
+import { catalogueFile } from './catalogue-file.ts';
+import { dashboardFiles } from './dashboard-files.ts';
 import { ruleFiles } from './rule-files.ts';
 
 /** What is made of the code here: path from this folder → text. */
-export function madeFiles(): ReadonlyMap<string, string> {
-  return new Map([...ruleFiles()]);
+export async function madeFiles(): Promise<ReadonlyMap<string, string>> {
+  const catalogue = await catalogueFile();
+  return new Map([['METRICS.md', catalogue], ...ruleFiles(), ...dashboardFiles()]);
 }

@@ -97,6 +97,7 @@ export async function bringUp(
       abandoned: parentGone(),
       close: async (graceMs) => {
         await lock.announce('');
+        metrics.set('heddle_draining', 1);
         // Together: a job that waits for a call and a call that waits for a job must not wait for each other.
         await Promise.allSettled([server.close(graceMs), stop(graceMs)]);
         await pages?.close(); // last: /readyz says what is going on, and what a drain did is still scraped
