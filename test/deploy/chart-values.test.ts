@@ -37,7 +37,10 @@ const WRONG: readonly (readonly [string, RegExp])[] = [
   ['autoscaling.pollingInterval=0', /'\/autoscaling\/pollingInterval'.*minimum/],
   ['autoscaling.cooldown=3', /'\/autoscaling'.*'cooldown' not allowed/],
   ['defaults.terminationGracePeriodSeconds=10', /terminationGracePeriodSeconds'.*minimum: got 10/],
-  ['defaults.strategy="BlueGreen"', /'\/defaults\/strategy'.*'RollingUpdate', 'InPlace', 'Recreate'/],
+  [
+    'defaults.strategy="BlueGreen"',
+    /'\/defaults\/strategy'.*'RollingUpdate', 'InPlace', 'Recreate'/,
+  ],
   ['defaults.resources.limits.memory="8 GB"', /'\/defaults\/resources\/limits\/memory'/],
   ['services.lorsa.gpu.count="one"', /'\/services\/lorsa\/gpu\/count'.*want integer/],
   ['services.lorsa.gpu.resource="gpu"', /'\/services\/lorsa\/gpu\/resource'.*does not match/],
