@@ -206,6 +206,12 @@ const MUTATIONS: readonly Mutation[] = [
     caught: /heddle-qk-workers is scraped 0 times/,
   },
   {
+    what: 'a metric of a dashboard',
+    ...{ kind: 'ConfigMap', name: 'heddle-dashboard-cluster' },
+    ...{ from: 'jobs_refused_total', to: 'jobs_refused' },
+    caught: /dashboard heddle-cluster.json/,
+  },
+  {
     what: 'a metric of a rule',
     ...{ kind: 'PrometheusRule', name: 'heddle-recording' },
     ...{ from: 'jobs_queue_messages', to: 'jobs_queue_message' },
