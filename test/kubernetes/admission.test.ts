@@ -236,7 +236,8 @@ test('an upgrade from one mode to another leaves nothing of the first, and one t
   const namespace = 'upgraded';
   await install(plane, { namespace });
   await upgrade(plane, { namespace, set: { 'autoscaling.mode': 'off' } });
-  assert.deepEqual(await scaledObjects(plane, namespace), []);
+  const unscaled = async () => (await scaledObjects(plane, namespace)).length === 0;
+  await until('KEDA has let go of them', unscaled, { withinMs: READY_MS });
   const names = (await deployments(plane, namespace)).map(({ metadata }) => metadata.name);
   assert.ok(!names.some((name) => name.endsWith('-workers')), names.join(' '));
 
