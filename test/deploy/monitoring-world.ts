@@ -71,6 +71,7 @@ export async function openMonitoringWorld(): Promise<MonitoringWorld> {
       if (status !== 'success') throw new Error(`${path} ${JSON.stringify(parameters)}: ${error}`);
       return data;
     };
+    await caughtUp(ask); // what grows from now on is an increase
     const watched = async (): Promise<void> => {
       await tour(cluster);
       await caughtUp(ask);

@@ -153,6 +153,40 @@ test(
 const selectors = async (expr: string): Promise<readonly Selector[]> =>
   selectorsOf(await world.ask('parse_query', { query: expr }));
 
+/** Panels of what goes wrong: nothing is what they should show. */
+const EMPTY_WHEN_WELL = [
+  'Firing alerts',
+  'Refused',
+  'Not OK',
+  'Operations that failed',
+  'Failures',
+  'Fenced appends',
+  'Starts in an hour',
+];
+
+test(
+  'every panel shows numbers after the main job, but those of what goes wrong',
+  skip,
+  async () => {
+    const blank: string[] = [];
+    for (const { uid, rows } of DASHBOARDS) {
+      for (const { title, queries } of rows.flatMap(({ panels }) => panels)) {
+        if (EMPTY_WHEN_WELL.includes(title)) continue;
+        const shown = await Promise.all(queries.map(({ expr }) => numbers(asked(expr))));
+        if (shown.every((values) => values.length === 0)) blank.push(`${uid}: ${title}`);
+      }
+    }
+    assert.deepEqual(blank, []);
+  },
+);
+
+async function numbers(query: string): Promise<readonly number[]> {
+  const { result } = await world.ask<{
+    readonly result: readonly { readonly value: readonly [number, string] }[];
+  }>('query', { query });
+  return result.map(({ value: [, text] }) => Number(text)).filter((value) => !Number.isNaN(value));
+}
+
 test('labels that expressions ask for exist, with the values that they ask for', skip, async () => {
   const known = knownLabels();
   for (const { where, expr } of EXPRESSIONS) {
@@ -261,3 +295,13 @@ test(
     assert.deepEqual(firing.result, []);
   },
 );
+
+test('a process that drains is still scraped, and says so', skip, async () => {
+  const process = world.cluster.process('qk');
+  const stopped = process.stop();
+  let text = '';
+  // It answers until its work is handed back; then this fails.
+  while (!/^heddle_draining 1$/m.test(text)) text = await process.metrics();
+  assert.match(text, /^heddle_ready 0$/m);
+  assert.equal((await stopped).code, 0);
+});

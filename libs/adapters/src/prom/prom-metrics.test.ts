@@ -48,6 +48,15 @@ test('a counter of few series stands at 0 before the first event, so that its fi
   assert.doesNotMatch(text, /^activation_bytes_total\{/m);
 });
 
+test('a histogram of few series stands at 0 before the first observation', async () => {
+  const metrics = new PromMetrics();
+  metrics.register([{ ...RUNS, name: 'activation_run_seconds', kind: 'histogram', buckets: [1] }]);
+
+  const text = await metrics.text();
+  assert.match(text, /^activation_run_seconds_count\{outcome="failed"\} 0$/m);
+  assert.match(text, /^activation_run_seconds_bucket\{le="1",outcome="ok"\} 0$/m);
+});
+
 const MANY = { outcome: Array.from({ length: 101 }, (_, index) => `${index}`) };
 
 test('what is read at a scrape is as of that scrape', async () => {

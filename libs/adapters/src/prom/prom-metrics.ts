@@ -12,6 +12,8 @@ const SERIES_MAX = 2000;
  * failure of all would be missed. The largest of ours, calls by method and code, would be a thousand lines of nothing.
  */
 const ZEROED_SERIES_MAX = 100;
+/** So do histograms, each of whose series is a line for every bucket: a worker that came for one job shows how long it took. */
+const ZEROED_HISTOGRAMS_MAX = 24;
 /**
  * How often the event loop's delay is sampled, and the least delay that its percentiles can show. At prom-client's 10 ms
  * an idle process wakes a hundred times a second, half a percent of a core; a stall worth an alert is longer than this.
@@ -43,8 +45,7 @@ export class PromMetrics implements Metrics {
       this.specs.set(spec.name, spec);
       const metric = this.create(spec);
       this.metrics.set(spec.name, metric);
-      if (!(metric instanceof Counter) || series > ZEROED_SERIES_MAX) continue;
-      for (const labels of combinations(spec.labels ?? {})) metric.inc(labels, 0);
+      zero(metric, spec, series);
     }
   }
 
@@ -92,6 +93,15 @@ export class PromMetrics implements Metrics {
       );
     }
     return present(this.metrics.get(name), `metric ${name}`);
+  }
+}
+
+function zero(metric: Metric, { labels: sets = {} }: MetricSpec, series: number): void {
+  if (metric instanceof Counter && series <= ZEROED_SERIES_MAX) {
+    for (const labels of combinations(sets)) metric.inc(labels, 0);
+  }
+  if (metric instanceof Histogram && series <= ZEROED_HISTOGRAMS_MAX) {
+    for (const labels of combinations(sets)) metric.zero(labels);
   }
 }
 
