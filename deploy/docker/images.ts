@@ -20,7 +20,7 @@ export type Variant = (typeof VARIANTS)[number];
 
 export interface BuildOptions {
   readonly variant: Variant;
-  /** `registry.example.org/team/`, with its slash; empty: none. */
+  /** `registry.example.org/team`; empty: none. */
   readonly registry: string;
   readonly tag: string;
 }
@@ -30,7 +30,8 @@ export const BUILD_DEFAULTS: BuildOptions = { variant: 'cpu', registry: '', tag:
 /** `heddle-lorsa:0.1.0`, `heddle-lorsa:0.1.0-cuda`. */
 export function imageName(service: ImageName, options: Partial<BuildOptions> = {}): string {
   const { registry, tag, variant } = { ...BUILD_DEFAULTS, ...options };
-  return `${registry}heddle-${service}:${tag}${variant === 'cuda' ? '-cuda' : ''}`;
+  const where = registry === '' || registry.endsWith('/') ? registry : `${registry}/`;
+  return `${where}heddle-${service}:${tag}${variant === 'cuda' ? '-cuda' : ''}`;
 }
 
 /** Builds one image with the docker program on PATH; layers that did not change are taken as they are. */

@@ -70,12 +70,18 @@ test('blobs are in a bucket under a prefix, in NATS, or in a directory', () => {
     readConfig({ HEDDLE_BLOBS, ...more }).stores.blobs;
   assert.deepEqual(blobsOf('s3://things'), {
     ...{ kind: 's3', bucket: 'things' },
-    ...{ prefix: 'heddle/', endpoint: undefined },
+    ...{ prefix: 'heddle/', endpoint: undefined, region: undefined },
   });
-  assert.deepEqual(blobsOf('s3://things/of/ours/', { HEDDLE_S3_ENDPOINT: 'http://minio:9000' }), {
-    ...{ kind: 's3', bucket: 'things' },
-    ...{ prefix: 'of/ours/', endpoint: 'http://minio:9000' },
-  });
+  assert.deepEqual(
+    blobsOf('s3://things/of/ours/', {
+      HEDDLE_S3_ENDPOINT: 'http://minio:9000',
+      AWS_REGION: 'eu-west-1',
+    }),
+    {
+      ...{ kind: 's3', bucket: 'things' },
+      ...{ prefix: 'of/ours/', endpoint: 'http://minio:9000', region: 'eu-west-1' },
+    },
+  );
   assert.deepEqual(blobsOf('/mnt/shared'), { kind: 'directory', path: '/mnt/shared' });
   assert.throws(() => blobsOf('gs://things'), /HEDDLE_BLOBS=gs:\/\/things/);
   assert.throws(() => blobsOf('s3:things'), /HEDDLE_BLOBS=s3:things is neither/);

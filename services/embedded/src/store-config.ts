@@ -27,6 +27,8 @@ export type BlobsConfig =
       readonly prefix: string;
       /** Absent: AWS. */
       readonly endpoint: string | undefined;
+      /** Absent: the one that S3-compatible servers take for theirs. */
+      readonly region: string | undefined;
     };
 
 export interface StoreConfig {
@@ -95,5 +97,6 @@ function readBlobs(read: EnvironmentReader, isCluster: boolean): BlobsConfig {
     return { kind: 'directory', path: undefined };
   }
   const folder = path.replace(/\/+$/, '');
-  return { kind: 's3', bucket, prefix: folder === '' ? 'heddle/' : `${folder}/`, endpoint };
+  const region = read.text('AWS_REGION') ?? read.text('AWS_DEFAULT_REGION');
+  return { kind: 's3', bucket, prefix: folder === '' ? 'heddle/' : `${folder}/`, endpoint, region };
 }

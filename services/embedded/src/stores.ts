@@ -100,8 +100,11 @@ async function openBlobs(config: Config, { dataDirectory, clock }: StoreDeps): P
   const bytesMax = config.blobsBytesMax;
   if (blobs.kind === 's3') {
     const { S3Blobs } = await import('@heddle/adapters/s3');
-    const { bucket, prefix, endpoint } = blobs;
-    const where = endpoint === undefined ? {} : { endpoint };
+    const { bucket, prefix, endpoint, region } = blobs;
+    const where = {
+      ...(endpoint === undefined ? {} : { endpoint }),
+      ...(region === undefined ? {} : { region }),
+    };
     return S3Blobs.open({ bucket, prefix, clock, bytesMax, ...where });
   }
   const { DirectoryBlobs } = await import('@heddle/adapters/fs');

@@ -74,7 +74,7 @@
 {{- end -}}
 {{- else -}}
 {{- $_ := set $env "HEDDLE_WORK" $c.work -}}
-{{- $_ := set $env "HEDDLE_PROVIDERS" (ternary "cuda,cpu" "cpu" (gt (int $own.gpu.count) 0)) -}}
+{{- $_ := set $env "HEDDLE_PROVIDERS" (ternary "cuda" "cpu" (gt (int $own.gpu.count) 0)) -}}
 {{- $_ := set $env "HEDDLE_THREADS" (toString $own.threads) -}}
 {{- $_ := set $env "HEDDLE_CACHE_GIB" (toString $own.weightsGib) -}}
 {{- $_ := set $env "HEDDLE_MODELS_GIB" (toString $own.scratch.modelsGib) -}}
