@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { launch, missingControlPlane, until } from '@heddle/testkit';
@@ -35,4 +37,5 @@ test('nothing of it outlives a test process that is killed', { skip }, async (t)
   holder.kill('SIGKILL');
   await holder.exited;
   await until('all have ended', async () => namingFolder(kubeconfig).length === 0);
+  await rm(dirname(kubeconfig), { recursive: true }); // files stay of who is killed
 });
