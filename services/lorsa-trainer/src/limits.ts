@@ -46,8 +46,12 @@ export const PLAN_STEPS = 8;
 /** Feeds of one plan, copied to the engine at once. */
 export const PLAN_BYTES_MAX = 64 * 2 ** 20;
 
-/** Steps between checkpoints unless the request says otherwise. */
+/**
+ * Unless the request says otherwise a checkpoint comes each so many steps, and not before so much time: steps of a small
+ * layer take milliseconds, and a checkpoint a second was a twentieth of a cluster's processor time.
+ */
 export const CHECKPOINT_STEPS = 50;
+export const CHECKPOINT_APART_MS = 5_000;
 
 /** A head that was silent this long is dead (methods 1.8) … */
 export const DEAD_TOKENS = 10_000_000;

@@ -9,6 +9,7 @@ import {
 import type { HostLayer, HostSizes } from './host-layer.ts';
 import {
   AUXILIARY_TOP_K,
+  CHECKPOINT_APART_MS,
   CHECKPOINT_STEPS,
   DEAD_SHARE,
   DEAD_TOKENS,
@@ -29,6 +30,8 @@ export interface TrainSettings {
   readonly topK: KSchedule;
   readonly clipNorm: number;
   readonly checkpointSteps: number;
+  /** At least between two checkpoints. */
+  readonly checkpointApartMs: number;
   /** Undefined: no AuxK. */
   readonly auxiliary: AuxiliarySettings | undefined;
   /** Tokens of silence after which a head counts as dead. */
@@ -109,6 +112,7 @@ function settle(
     topK: scheduleFor(request, config, preset, steps),
     clipNorm: clip > 0 ? clip : Number.POSITIVE_INFINITY,
     checkpointSteps: given(request.checkpoint_steps, CHECKPOINT_STEPS),
+    checkpointApartMs: request.checkpoint_steps === 0 ? CHECKPOINT_APART_MS : 0,
     auxiliary:
       aux.coefficient > 0
         ? {

@@ -55,12 +55,15 @@ async function runTraining(deps: TrainDeps, task: Task, context: TaskContext): P
   try {
     if (!saved) await context.save(snapshot(training, standing));
     let at = standing;
+    let savedMs = context.clock.monotonic();
     while (at.state.step < settings.steps) {
       at = await advance(training, at);
       const atCheckpoint = at.state.step % settings.checkpointSteps === 0;
-      if (atCheckpoint && at.state.step < settings.steps) {
+      const isApart = context.clock.monotonic() - savedMs >= settings.checkpointApartMs;
+      if (atCheckpoint && isApart && at.state.step < settings.steps) {
         await context.save(snapshot(training, at));
         at = { ...at, saved: at.state.step };
+        savedMs = context.clock.monotonic();
       }
       const standsAt = at;
       await context.pulse(() => snapshot(training, standsAt));

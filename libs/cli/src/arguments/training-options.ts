@@ -58,7 +58,11 @@ export function addTrainingOptions(command: Command): Command {
     .option('--aux <x>', 'AuxK: dead heads learn, with this coefficient (1/32)', parseFraction)
     .option('--aux-k <n>', 'dead heads per token (default 512)', parseSize)
     .option('--dead-after <n>', 'tokens of silence after which a head is dead', parseLongSize)
-    .option('--checkpoint-steps <n>', 'steps between checkpoints (default 50)', parseSize)
+    .option(
+      '--checkpoint-steps <n>',
+      'steps between checkpoints (default: 50, at least 5 s apart)',
+      parseSize,
+    )
     .option('--backend <name>', 'graph or sparse');
 }
 

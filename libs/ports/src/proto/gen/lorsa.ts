@@ -14,7 +14,7 @@ export interface StartTrainRequest {
   readonly seed: number;
   /** `graph` (one ONNX training step) or `sparse` (active pairs only). Empty: `sparse` on a CPU, `graph` elsewhere. */
   readonly backend: string;
-  /** Steps between checkpoints; 0: the default (a checkpoint each 50 steps). */
+  /** Steps between checkpoints; 0: the default, each 50 steps and at least 5 seconds apart. */
   readonly checkpoint_steps: number;
   /** At most 128 bytes; a second start with the same key answers with the same job. */
   readonly client_key: string;
