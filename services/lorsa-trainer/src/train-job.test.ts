@@ -60,6 +60,8 @@ class World {
   readonly activations = dense.activations(this.blobs, 9);
   saved: Snapshot | undefined;
   saves = 0;
+  /** What passes on the clock between two plans. */
+  pulseMs = 0;
   private readonly groupBytes: number;
   private readonly kernels: Kernels;
 
@@ -88,6 +90,7 @@ class World {
         if (progress.unit === 'steps' && progress.done >= stopAt) stop.abort(new Error('killed'));
       },
       pulse: async () => {
+        await this.clock.advance(this.pulseMs);
         if (stop.signal.aborted) throw stop.signal.reason;
       },
     };
@@ -241,6 +244,19 @@ test('a held-out document that was trained on too measures nothing; text with no
     new World().run(request({ steps: 2 }, { data: { prompts: special } })),
     /none counts in a loss/,
   );
+});
+
+test('checkpoints come as often as the request says; unless it does, also no sooner than five seconds after one another', async () => {
+  const savesOf = async (checkpoint_steps: number, pulseMs: number): Promise<number> => {
+    const world = new World();
+    world.pulseMs = pulseMs;
+    await world.run(request({ steps: 200, batch: 1 }, { checkpoint_steps }));
+    return world.saves;
+  };
+  // One at the beginning, none at the end.
+  assert.equal(await savesOf(50, 0), 4);
+  assert.equal(await savesOf(0, 0), 1);
+  assert.equal(await savesOf(0, 60_000), 4);
 });
 
 test('the curve has the first step and the last, and no more than two hundred', async () => {
