@@ -88,11 +88,11 @@ export class Reconciler {
 
   private gaugeJobs(): void {
     const { index, meters, clock, kinds } = this.options;
+    const unfinished = Map.groupBy([...index.all()].filter(isUnfinished), ({ kind }) => kind);
     for (const kind of kinds()) {
       const open = { queued: 0, running: 0, paused: 0 };
       let oldestMs = clock.now();
-      for (const job of index.all()) {
-        if (job.kind !== kind || !isUnfinished(job)) continue;
+      for (const job of unfinished.get(kind) ?? []) {
         open[job.status as keyof typeof open] += 1;
         if (job.status === 'queued') oldestMs = Math.min(oldestMs, job.updatedMs);
       }
