@@ -3,32 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect } from '@heddle/client';
-import { missingServer, SERVERS, startCluster } from '@heddle/testkit';
+import { consumersOf, missingServer, SERVERS, startCluster } from '@heddle/testkit';
 
 const missing = missingServer(SERVERS.natsCurrent);
 
-interface Jsz {
-  readonly account_details?: readonly {
-    readonly stream_detail: readonly {
-      readonly name: string;
-      readonly consumer_detail?: readonly {
-        readonly name: string;
-        readonly num_pending: number;
-        readonly num_ack_pending: number;
-      }[];
-    }[];
-  }[];
-}
-
-/** What an autoscaler reads: what waits and what is worked on, of the consumer that workers share. */
+/** What waits and what is worked on, of the consumer that workers share; undefined: there is none. */
 async function lag(monitor: string): Promise<number | undefined> {
-  const answer = await fetch(`${monitor}/jsz?acc=$G&consumers=true`);
-  const { account_details: accounts = [] } = (await answer.json()) as Jsz;
-  const found = accounts
-    .flatMap(({ stream_detail: streams }) => streams)
-    .find(({ name }) => name === 'HEDDLE_WORK_tasks_attribution_why')
-    ?.consumer_detail?.find(({ name }) => name === 'workers');
-  return found && found.num_pending + found.num_ack_pending;
+  const found = (await consumersOf(monitor)).find(
+    ({ stream, name }) => stream === 'HEDDLE_WORK_tasks_attribution_why' && name === 'workers',
+  );
+  return found && found.pending + found.inFlight;
 }
 
 test(

@@ -47,6 +47,7 @@ export {
   serverPath,
   serversFolder,
 } from './servers/binaries.ts';
+export { consumersOf, type SeenConsumer } from './servers/consumers-of.ts';
 export { freePort, listens, until } from './servers/free-port.ts';
 export {
   HUB_TOKEN,
