@@ -58,9 +58,9 @@ async function ready(): Promise<void> {
 /** The fewest Ready pods of each component while something is done, by every state that the API server tells of. */
 async function fewest(during: () => Promise<unknown>): Promise<ReadonlyMap<string, number>> {
   const path = `/api/v1/namespaces/${NAMESPACE}/pods`;
-  const now = new Map((await pods(plane, NAMESPACE)).map((pod) => [pod.metadata.name, pod]));
+  const now = new Map<string, Pod>();
   const least = new Map<string, number>();
-  const stop = await plane.api.watch<Pod>(path, ({ type, object }) => {
+  const watch = await plane.api.watch<Pod>(path, ({ type, object }) => {
     if (type === 'DELETED') now.delete(object.metadata.name);
     else now.set(object.metadata.name, object);
     for (const name of WATCHED) {
@@ -68,7 +68,8 @@ async function fewest(during: () => Promise<unknown>): Promise<ReadonlyMap<strin
       least.set(name, Math.min(least.get(name) ?? REPLICAS, count));
     }
   });
-  await during().finally(stop);
+  for (const pod of watch.now) now.set(pod.metadata.name, pod);
+  await during().finally(watch.stop);
   return least;
 }
 

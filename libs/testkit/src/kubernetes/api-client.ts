@@ -48,18 +48,26 @@ export class ApiClient {
     return (await this.get<{ readonly items: readonly T[] }>(path)).items;
   }
 
-  /** Every state that the objects of a list pass through from now on, in order, until the returned function is called. */
+  /**
+   * The objects of a list, and every state that they pass through from then on, in order, until it is told to stop. A watch that
+   * names no version begins with what the server last remembers, which may be older than what it has just said.
+   */
   async watch<T>(
     path: string,
     seen: (event: { readonly type: string; readonly object: T }) => void,
-  ): Promise<() => void> {
-    const response = await this.answer(`${path}${path.includes('?') ? '&' : '?'}watch=true`);
+  ): Promise<{ readonly now: readonly T[]; stop(): void }> {
+    const { items, metadata } = await this.get<{
+      readonly items: readonly T[];
+      readonly metadata: { readonly resourceVersion: string };
+    }>(path);
+    const query = `watch=true&resourceVersion=${metadata.resourceVersion}`;
+    const response = await this.answer(`${path}?${query}`);
     if (response.statusCode !== 200) throw new Error(`watching ${path}: ${response.statusCode}`);
     createInterface({ input: response }).on('line', (line) => {
       if (line !== '') seen(JSON.parse(line));
     });
     response.on('error', () => undefined); // our own destroy
-    return () => response.destroy();
+    return { now: items, stop: () => response.destroy() };
   }
 
   close(): void {
