@@ -124,4 +124,5 @@ export const WANTED: readonly Wanted[] = [
   fromKubernetes(SERVERS.scheduler),
   fromGo('control-plane', kedaOperator, KEDA, 'cmd/operator'),
   fromGo('control-plane', kedaAdapter, KEDA, 'cmd/adapter'),
+  fromGo('control-plane', SERVERS.kubeStateMetrics, 'k8s.io/kube-state-metrics/v2', ''),
 ];

@@ -32,6 +32,8 @@ export const SERVERS = {
   kwok: { name: 'kwok', version: '0.7.0' },
   kedaOperator: keda('keda-operator'),
   kedaAdapter: keda('keda-adapter'),
+  /** What rules and panels about pods and autoscalers ask. */
+  kubeStateMetrics: { name: 'kube-state-metrics', version: '2.18.0' },
   /** Definitions of kinds, one YAML file each: ScaledObject; ServiceMonitor, PrometheusRule; Certificate; HTTPRoute. */
   kedaCrds: keda('keda-crds'),
   prometheusCrds: { name: 'prometheus-operator-crds', version: '0.85.0' },
