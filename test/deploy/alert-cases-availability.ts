@@ -1,4 +1,4 @@
-import { type AlertCases, LORSA, of, still } from './alert-cases.ts';
+import { type AlertCases, grows, LORSA, of, still } from './alert-cases.ts';
 
 const HERE = { namespace: 'h', service: 'lorsa' };
 const INSTANCE = { ...HERE, role: 'service', instance: 'lorsa-0', job: 'heddle' };
@@ -66,6 +66,21 @@ export const AVAILABILITY_CASES: Readonly<Record<string, AlertCases>> = {
         [`heddle_build_info{${of('qk')}, version="1"}`]: still(1),
       },
       at: '70m',
+    },
+  },
+  HeddleTracesLost: {
+    fires: {
+      series: { [`heddle_spans_total{${LORSA}, outcome="lost"}`]: grows(10) },
+      at: '80m',
+      fires: { namespace: 'h', outcome: 'lost' },
+    },
+    silent: {
+      // A receiver that was started again, beside many spans that were sent.
+      series: {
+        [`heddle_spans_total{${LORSA}, outcome="lost"}`]: '0+0x60 40+0x60',
+        [`heddle_spans_total{${LORSA}, outcome="sent"}`]: grows(100),
+      },
+      at: '80m',
     },
   },
   HeddleCertificateEnding: {

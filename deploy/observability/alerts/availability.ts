@@ -71,6 +71,15 @@ unless on (namespace, service) max by (namespace, service) (up{job="heddle", rol
         '{{ $value }} versions have run side by side for an hour: a rollout has not finished. They work together, but what is new works only where it is.',
     },
     {
+      name: 'HeddleTracesLost',
+      severity: 'info',
+      expr: 'sum by (namespace, outcome) (increase(heddle_spans_total{outcome=~"lost|dropped"}[15m])) > 0',
+      for: '15m',
+      summary: 'Traces of {{ $labels.namespace }} have holes: spans are {{ $labels.outcome }}',
+      description:
+        '{{ $value | humanize }} spans were {{ $labels.outcome }} in 15 minutes, and it goes on: lost is a receiver that is away or refuses them, dropped one that is too slow. Work and its results go on.',
+    },
+    {
       name: 'HeddleCertificateEnding',
       severity: 'warning',
       expr: 'min by (namespace, service) (heddle_certificate_expiry_seconds) - time() < 24 * 3600',

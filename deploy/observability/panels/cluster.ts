@@ -332,6 +332,18 @@ const PROCESSES: RowSpec = {
         alert: 'HeddleScratchFilling',
       },
     ),
+    lines(
+      'Spans of traces',
+      {
+        '{{outcome}}': `sum by (outcome) (rate(heddle_spans_total{${NS}}[$__rate_interval]))`,
+      },
+      {
+        description: 'A second, by what became of them; nothing where nothing is traced.',
+        unit: 'ops',
+        stacked: true,
+        alert: 'HeddleTracesLost',
+      },
+    ),
     table('Versions', `count by (service, version, node) (heddle_build_info{${NS}})`, {
       description: 'Processes by version of Heddle and of Node.',
       unit: 'none',

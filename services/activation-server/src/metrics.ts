@@ -68,12 +68,6 @@ export const ACTIVATION_METRICS: readonly MetricSpec[] = [
     help: 'Sessions released to make room',
   },
   {
-    name: 'activation_session_bytes',
-    kind: 'gauge',
-    unit: 'bytes',
-    help: 'Weights that open sessions hold',
-  },
-  {
     name: 'activation_cache_requests_total',
     kind: 'counter',
     unit: 'requests',

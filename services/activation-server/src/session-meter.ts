@@ -9,14 +9,13 @@ export class SessionMeter {
     this.metrics = metrics;
   }
 
-  record({ hits, misses, evictions, residentBytes }: EngineUsage): void {
+  record({ hits, misses, evictions }: EngineUsage): void {
     const { metrics, last } = this;
     // A worker that died begins to count anew.
     const since = (now: number, before: number): number => (now >= before ? now - before : now);
     metrics.add('activation_session_lookups_total', since(hits, last.hits), { result: 'hit' });
     metrics.add('activation_session_lookups_total', since(misses, last.misses), { result: 'miss' });
     metrics.add('activation_session_evictions_total', since(evictions, last.evictions));
-    metrics.set('activation_session_bytes', residentBytes);
     this.last = { hits, misses, evictions };
   }
 }

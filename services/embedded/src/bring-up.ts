@@ -25,7 +25,7 @@ import { jobHandlers } from './job-handlers.ts';
 import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
 import { openPeers } from './peers.ts';
-import { meterProcess, watchSizes } from './process-meters.ts';
+import { meterProcess, meterSpans, watchSizes } from './process-meters.ts';
 import { openQuotas } from './quotas.ts';
 import { openSecurity, type Security } from './security.ts';
 import type { ServiceDeps } from './service-deps.ts';
@@ -64,7 +64,7 @@ export async function bringUp(
   try {
     const lock = await DataLock.acquire(options.dataDirectory);
     closers.add(() => lock.release());
-    const { log, tracing, close: closeTelling } = await openTelling(options, config);
+    const { log, tracing, spans, close: closeTelling } = await openTelling(options, config);
     closers.add(closeTelling);
     if (config.unread.length > 0) {
       log.warn('the environment has variables that nothing reads: misspelt?', {
@@ -80,6 +80,7 @@ export async function bringUp(
     const server = await listen(options, config, { log, metrics, tracing, ...who });
     closers.add(() => server.close(0));
     meterProcess(metrics, server, security);
+    meterSpans(metrics, spans);
     const opened = { options, config, log, tracing, metrics, server, security, closers };
     const { pages, stop } = options.frontDoor
       ? await openFrontDoor(opened)

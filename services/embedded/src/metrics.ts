@@ -3,6 +3,9 @@ import type { MetricSpec, Provider } from '@heddle/ports';
 
 const PROVIDERS: readonly Provider[] = ['cuda', 'webgpu', 'cpu'];
 
+/** What becomes of a span that is recorded. */
+export const SPAN_OUTCOMES = ['sent', 'lost', 'dropped'] as const;
+
 /** More monitoring addresses than these are not looked at. */
 export const NATS_SERVERS: readonly string[] = ['0', '1', '2', '3', '4', '5', '6', '7'];
 
@@ -26,6 +29,13 @@ export const PROCESS_METRICS: readonly MetricSpec[] = [
     kind: 'gauge',
     unit: 'flag',
     help: '1 once the process was told to stop and hands back what it works on',
+  },
+  {
+    name: 'heddle_spans_total',
+    kind: 'counter',
+    unit: 'spans',
+    help: 'Spans of traces that ended here: sent, lost because nobody received them, dropped because too many waited; 0 where nothing is traced',
+    labels: { outcome: SPAN_OUTCOMES },
   },
 ];
 

@@ -1,10 +1,17 @@
 import { statfs } from 'node:fs/promises';
 import type { RunningServer } from '@heddle/adapters/grpc';
 import type { NatsStores } from '@heddle/adapters/nats';
+import type { SpanCounts } from '@heddle/adapters/otel';
 import type { PromMetrics } from '@heddle/adapters/prom';
 import { VERSION } from '@heddle/core';
 import type { Clock, Journal } from '@heddle/ports';
-import { NATS_METRICS, NATS_SERVERS, PROCESS_METRICS, TLS_METRICS } from './metrics.ts';
+import {
+  NATS_METRICS,
+  NATS_SERVERS,
+  PROCESS_METRICS,
+  SPAN_OUTCOMES,
+  TLS_METRICS,
+} from './metrics.ts';
 import type { Security } from './security.ts';
 
 type Scraped = Pick<PromMetrics, 'register' | 'set' | 'add' | 'onScrape'>;
@@ -25,6 +32,18 @@ export function meterProcess(
   metrics.register(TLS_METRICS);
   metrics.onScrape(() => {
     metrics.set('heddle_certificate_expiry_seconds', tls.files.current.expiresMs / 1000);
+  });
+}
+
+/** What became of spans, at each scrape. */
+export function meterSpans(metrics: Scraped, spans: SpanCounts | undefined): void {
+  if (spans === undefined) return;
+  const counted = { sent: 0, lost: 0, dropped: 0 };
+  metrics.onScrape(() => {
+    for (const outcome of SPAN_OUTCOMES) {
+      metrics.add('heddle_spans_total', spans[outcome] - counted[outcome], { outcome });
+      counted[outcome] = spans[outcome];
+    }
   });
 }
 

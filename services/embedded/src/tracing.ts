@@ -1,5 +1,5 @@
 import { type PinoLogOptions, pinoLog } from '@heddle/adapters/log';
-import { openTracing } from '@heddle/adapters/otel';
+import { openTracing, type SpanCounts } from '@heddle/adapters/otel';
 import type { BringUpOptions } from '@heddle/cli';
 import type { Log, Tracing } from '@heddle/ports';
 import type { Config } from './config.ts';
@@ -8,6 +8,8 @@ export interface Telling {
   readonly log: Log;
   /** Undefined: nobody asked for traces, and nothing of them was loaded. */
   readonly tracing: Tracing | undefined;
+  /** What became of its spans so far; undefined as `tracing` is. */
+  readonly spans: SpanCounts | undefined;
   /** Sends the last spans, for a bounded time. */
   close(): Promise<void>;
 }
@@ -24,10 +26,13 @@ export async function openTelling(
   const log = pinoLog(lines);
   const serviceName = nameOf(options);
   const tracing = await openTracing({ environment: openTelemetry, serviceName, log });
-  if (tracing === undefined) return { log, tracing, close: async () => undefined };
+  if (tracing === undefined) {
+    return { log, tracing, spans: undefined, close: async () => undefined };
+  }
   return {
     log: pinoLog({ ...lines, current: () => tracing.logFields() }),
     tracing,
+    spans: tracing.spans,
     close: () => tracing.close(),
   };
 }

@@ -1,4 +1,5 @@
 import type { SpanExporter } from '@opentelemetry/sdk-trace';
+import type { SpanTally } from './span-tally.ts';
 
 type Spans = Parameters<SpanExporter['export']>[0];
 type Done = Parameters<SpanExporter['export']>[1];
@@ -14,10 +15,12 @@ export interface ExportNotices {
   onSentAgain(spansLost: number): void;
 }
 
-/** An exporter that says once that its receiver is away, and once that it is back. */
+/** An exporter that counts, and says once that its receiver is away, and once that it is back. */
 export class NoticingExporter implements SpanExporter {
   private readonly inner: SpanExporter;
   private readonly notices: ExportNotices;
+  private readonly tally: SpanTally;
+  /** Since one was sent. */
   private lost = 0;
 
   /** What was sent last was lost. */
@@ -25,12 +28,14 @@ export class NoticingExporter implements SpanExporter {
     return this.lost > 0;
   }
 
-  constructor(inner: SpanExporter, notices: ExportNotices) {
+  constructor(inner: SpanExporter, tally: SpanTally, notices: ExportNotices) {
     this.inner = inner;
+    this.tally = tally;
     this.notices = notices;
   }
 
   export(spans: Spans, done: Done): void {
+    this.tally.waiting -= spans.length;
     const finish: Done = (result) => {
       this.note(result, spans.length);
       done(result);
@@ -49,6 +54,7 @@ export class NoticingExporter implements SpanExporter {
 
   private note({ code, error }: Result, spans: number): void {
     const before = this.lost;
+    this.tally[code === SENT ? 'sent' : 'lost'] += spans;
     if (code !== SENT) {
       this.lost += spans;
       if (before === 0) this.notices.onLost(error);

@@ -3,9 +3,12 @@ import { hostname } from 'node:os';
 import { VERSION } from '@heddle/core';
 import type { Log, LogFields, Tracing } from '@heddle/ports';
 import { readTracing, type TracingSettings } from './settings.ts';
+import { type SpanCounts, SpanTally } from './span-tally.ts';
 
 /** Spans that are recorded and sent. */
 export interface OpenTracing extends Tracing {
+  /** As of now. */
+  readonly spans: SpanCounts;
   /** For every log line: `trace_id` and `span_id` of the current span, where it is recorded. */
   logFields(): LogFields;
   /** Sends what waits, for at most `FLUSH_MS`. */
@@ -52,7 +55,8 @@ async function open(
   const { url, headers, timeoutMs: timeoutMillis } = settings;
   const to = shown(url);
   const sender = new OTLPTraceExporter({ url, headers: { ...headers }, timeoutMillis });
-  const exporter = new NoticingExporter(sender, {
+  const tally = new SpanTally();
+  const exporter = new NoticingExporter(sender, tally, {
     onLost: (error) =>
       log.warn('traces cannot be sent and are lost; everything else goes on', {
         to,
@@ -65,6 +69,7 @@ async function open(
   return new OtelTracing({
     settings,
     exporter,
+    tally,
     isAway: () => exporter.isAway,
     resource: resourceOf(settings, serviceName),
     version: VERSION,

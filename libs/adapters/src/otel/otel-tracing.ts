@@ -12,6 +12,7 @@ import {
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, type SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace';
+import { BoundedProcessor } from './bounded-processor.ts';
 import {
   BATCH_SPANS_MAX,
   FLUSH_AWAY_MS,
@@ -23,11 +24,14 @@ import {
 import { OtelSpan, type SpanBudget } from './otel-span.ts';
 import { samplerOf } from './sampler.ts';
 import type { TracingSettings } from './settings.ts';
+import type { SpanCounts, SpanTally } from './span-tally.ts';
 import { contextOf, readTraceContext } from './trace-context.ts';
 
 export interface OtelTracingOptions {
   readonly settings: TracingSettings;
+  /** It takes what it is given off `tally.waiting`. */
   readonly exporter: SpanExporter;
+  readonly tally: SpanTally;
   /** Nobody receives what is sent: then the end of a process does not wait for it. */
   readonly isAway: () => boolean;
   readonly resource: Readonly<Record<string, string | number>>;
@@ -48,13 +52,15 @@ const KINDS = {
 
 /** Spans through OpenTelemetry's SDK, whose globals stay as they are: a process may have several of these. */
 export class OtelTracing implements Tracing {
+  readonly spans: SpanCounts;
   private readonly contexts = new AsyncLocalStorageContextManager();
   private readonly provider: TracerProvider;
   private readonly tracer: Tracer;
   private readonly outermost: Context;
   private readonly isAway: () => boolean;
 
-  constructor({ settings, exporter, isAway, resource, version, around }: OtelTracingOptions) {
+  constructor(options: OtelTracingOptions) {
+    const { settings, exporter, tally, isAway, resource, version, around } = options;
     const batches = new BatchSpanProcessor({
       exporter,
       maxQueueSize: SPANS_WAITING_MAX,
@@ -66,11 +72,12 @@ export class OtelTracing implements Tracing {
       sampler: samplerOf(settings),
       resource: resourceFromAttributes({ ...resource }),
       spanLimits: { attributeValueLengthLimit: TEXT_CHARACTERS_MAX },
-      spanProcessors: [batches],
+      spanProcessors: [new BoundedProcessor(batches, tally)],
     });
     this.tracer = this.provider.getTracer('heddle', version);
     this.outermost = contextOf(around);
     this.isAway = isAway;
+    this.spans = tally;
   }
 
   begin(spec: SpanSpec): Span {

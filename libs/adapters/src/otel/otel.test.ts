@@ -11,7 +11,7 @@ import {
 } from '@heddle/testkit';
 import { openChannel, serve, Upstreams } from '../grpc/index.ts';
 import { type OpenTracing, openTracing } from './index.ts';
-import { SPANS_PER_ROOT_MAX } from './limits.ts';
+import { BATCH_SPANS_MAX, SPANS_PER_ROOT_MAX, SPANS_WAITING_MAX } from './limits.ts';
 
 interface World {
   readonly receiver: TraceReceiver;
@@ -251,6 +251,9 @@ test('a receiver that is away costs spans and one line, and its return is told',
     }
     assert.equal(lines[0]?.fields['to'], `${receiver.endpoint}/v1/traces`);
     assert.equal(lines[1]?.fields['spansLost'], 3);
+    assert.equal(tracing.spans.lost, 3);
+    assert.ok(tracing.spans.sent > 0 && tracing.spans.sent <= receiver.spans.length);
+    assert.equal(tracing.spans.dropped, 0);
   });
 });
 
@@ -260,6 +263,8 @@ test('a receiver that never answers, or is not there, does not keep a process fr
     const nobody = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' };
     for (const tracing of [await open('a'), await open('b', nobody)]) {
       for (let i = 0; i < 5000; i++) tracing.begin({ name: 'n', parent: null }).end();
+      // The first batch is on its way, and as many wait as may.
+      assert.equal(tracing.spans.dropped, 5000 - BATCH_SPANS_MAX - SPANS_WAITING_MAX);
       const beganMs = performance.now();
       await tracing.close();
       assert.ok(performance.now() - beganMs < 4000);
