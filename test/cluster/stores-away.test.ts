@@ -3,11 +3,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect } from '@heddle/client';
+import { OperationError } from '@heddle/core';
 import { missingServer, SERVERS, startCluster, startNats } from '@heddle/testkit';
+
+async function failureOf(call: Promise<unknown>): Promise<OperationError> {
+  const answer = await call.catch((thrown: unknown) => OperationError.from(thrown));
+  assert.ok(answer instanceof OperationError, 'NATS is away');
+  return answer;
+}
 
 const skip = missingServer(SERVERS.natsCurrent) ?? false;
 
-test('services that were started before NATS wait for it, stop when told to, and work once it is there', {
+test('services that were started before NATS wait for it, stop when told to, work once it is there, and say at once that it is gone', {
   skip,
 }, async () => {
   const nats = await startNats(SERVERS.natsCurrent);
@@ -33,6 +40,24 @@ test('services that were started before NATS wait for it, stop when told to, and
     logit: {},
   });
   assert.equal((await heddle.waitForJob(job?.id ?? '')).state, 'JOB_STATE_SUCCEEDED');
+  const up = waiting.log().find(({ msg }) => msg === 'up');
+  assert.equal(up?.['journal'], nats.url, 'the log says which stores are used');
+
+  await nats.kill();
+  const calls = [
+    () => heddle.jobs.List({}),
+    () => heddle.activation.ListModels({}),
+    () => heddle.attribution.StartWhy({ prompt: { text: 'Mary and John' }, logit: {} }),
+  ];
+  // Until a process knows that it is away it may be an election, and says nothing of when to come back.
+  for (const call of calls) while ((await failureOf(call())).retryAfterMs === undefined);
+  const beganMs = performance.now();
+  for (const call of calls) {
+    const { code, retryAfterMs } = await failureOf(call());
+    assert.deepEqual({ code, retryAfterMs }, { code: 'unavailable', retryAfterMs: 5_000 });
+  }
+  // Each waited 15 s for a NATS that was known to be away, and some of them several times that.
+  assert.ok(performance.now() - beganMs < 10_000, `${performance.now() - beganMs} ms`);
   heddle.close();
   await cluster.remove();
   await nats.remove();

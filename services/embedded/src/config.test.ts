@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readConfig } from './config.ts';
+import type { Environment } from './environment.ts';
+import { describeStores } from './store-config.ts';
 
 test('an empty environment is a laptop: loopback, CPU, one thread, models from anywhere', () => {
   const config = readConfig({});
@@ -110,12 +112,36 @@ test('every variable that is wrong is named at once', () => {
   });
 });
 
-test('variables of our name that nothing reads are named, but for those that others set', () => {
+test('variables that nothing reads are named with what was likely meant, but for those that others set', () => {
   const { unread } = readConfig({
     ...{ HEDDLE_NATZ: 'nats://a:4222', HEDDLE_THREADS: '2', HEDDLE_TOKEN: 'x' },
+    ...{ HEDDLE_NATS_URL: 'nats://a:4222', HEDLE_BLOBS: 's3://b', heddle_peers: 'x' },
+    ...{ HEDDLE_COLOUR: 'blue', HOME: '/', PATH: '/bin', OTEL_SERVICE_NAME: 'x' },
     ...{ HEDDLE_PORT_7411_TCP_ADDR: '10.0.0.1', HEDDLE_SERVICE_HOST: '10.0.0.1' },
+    ...{ HEDDLE_EXPLORER_PORT: 'tcp://10.0.0.1:7411', HEDDLE_EXPLORER_SERVICE_PORT_GRPC: '7411' },
   });
-  assert.deepEqual(unread, ['HEDDLE_NATZ']);
+  assert.deepEqual(unread, [
+    'HEDDLE_COLOUR',
+    'HEDDLE_NATS_URL (HEDDLE_NATS?)',
+    'HEDDLE_NATZ (HEDDLE_NATS?)',
+    'HEDLE_BLOBS (HEDDLE_BLOBS?)',
+    'heddle_peers (HEDDLE_PEERS?)',
+  ]);
+});
+
+test('a log says which stores a process uses, and no secret of their addresses', () => {
+  const said = (environment: Environment) =>
+    describeStores(readConfig(environment).stores, '/data');
+  assert.deepEqual(said({}), { journal: '/data/heddle.sqlite', blobs: '/data/blobs' });
+  const shared = said({
+    HEDDLE_NATS: 'nats://user:secret@a:4222,tls://b:4222',
+    HEDDLE_BLOBS: 's3://things',
+    HEDDLE_S3_ENDPOINT: 'http://key:secret@minio:9000',
+  });
+  const blobs = 's3://things/heddle/ at http://minio:9000';
+  assert.deepEqual(shared, { journal: 'nats://a:4222, tls://b:4222', blobs });
+  const own = said({ HEDDLE_NATS: 'nats://a:4222' });
+  assert.equal(own.blobs, 'NATS');
 });
 
 test('who only accepts jobs must share queues with whoever works on them', () => {

@@ -1,3 +1,5 @@
+import { likeliest } from './likeliest.ts';
+
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** By the command line, and where the servers of tests are. */
@@ -65,11 +67,19 @@ export class EnvironmentReader {
     return text === '1';
   }
 
-  /** Variables of our name that nobody asked for: misspelt ones leave a process with its defaults, silently. */
+  /**
+   * Variables of our name, or all but of our name, that nobody asked for, each with what was likely meant: misspelt ones leave a
+   * process with its defaults, silently.
+   */
   unread(): readonly string[] {
+    const known = [...this.asked].filter((name) => name.startsWith('HEDDLE_'));
     return Object.keys(this.environment)
-      .filter((name) => name.startsWith('HEDDLE_') && !this.asked.has(name))
-      .filter((name) => !OF_TESTS.test(name) && !OF_KUBERNETES.test(name))
-      .sort();
+      .filter((name) => !this.asked.has(name) && !OF_TESTS.test(name) && !OF_KUBERNETES.test(name))
+      .sort()
+      .flatMap((name) => {
+        const meant = likeliest(name, known);
+        if (meant !== undefined) return [`${name} (${meant}?)`];
+        return name.startsWith('HEDDLE_') ? [name] : [];
+      });
   }
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { EnvironmentReader } from './environment.ts';
 
 /** Where journal, queues and events are when not in this process's own file. */
@@ -44,6 +45,28 @@ export function readStoreConfig(read: EnvironmentReader): StoreConfig {
   const blobCacheBytes = read.whole('HEDDLE_BLOBS_CACHE_GIB', 8, 0, 65_536) * 2 ** 30;
   return { nats, blobs: readBlobs(read, nats !== undefined), blobCacheBytes };
 }
+
+/** Where they are, for the log: a process that was to share them and keeps its own is seen. Without credentials. */
+export function describeStores(
+  { nats, blobs }: StoreConfig,
+  dataDirectory: string,
+): { readonly journal: string; readonly blobs: string } {
+  return {
+    journal: nats?.servers.map(withoutSecrets).join(', ') ?? join(dataDirectory, 'heddle.sqlite'),
+    blobs: describeBlobs(blobs, dataDirectory),
+  };
+}
+
+function describeBlobs(blobs: BlobsConfig, dataDirectory: string): string {
+  if (blobs.kind === 'nats') return 'NATS';
+  if (blobs.kind === 'directory') return blobs.path ?? join(dataDirectory, 'blobs');
+  const { bucket, prefix, endpoint } = blobs;
+  const at = endpoint === undefined ? '' : ` at ${withoutSecrets(endpoint)}`;
+  return `s3://${bucket}/${prefix}${at}`;
+}
+
+/** `nats://user:password@host:4222` → `nats://host:4222`. */
+const withoutSecrets = (url: string): string => url.replace(/^([a-z]+:\/\/)[^/]*@/i, '$1');
 
 function readNats(read: EnvironmentReader): NatsConfig | undefined {
   const servers = read.list('HEDDLE_NATS');

@@ -5,6 +5,7 @@ import type { Config } from './config.ts';
 import { meteredBlobs, meteredStores } from './metered-stores.ts';
 import { STORE_METRICS } from './metrics.ts';
 import { meterNats } from './process-meters.ts';
+import { promptJournal } from './prompt-journal.ts';
 import type { NatsConfig } from './store-config.ts';
 
 /** What every replica of a service must share. */
@@ -81,13 +82,14 @@ async function openShared(
   const stores = await patiently('NATS', deps, () =>
     openNats({ ...options, journal: { bytesMax: config.journalBytesMax } }),
   );
-  const { journal, queue, events } = stores;
+  const { queue, events, connection: there } = stores;
+  const journal = promptJournal(stores.journal, () => there.isAway);
   meterNats(stores, deps.metrics);
   try {
     const own = config.stores.blobs.kind === 'nats' ? stores.blobs : undefined;
     const open = own ?? (() => openBlobs(config, deps));
-    const there = meteredBlobs(await patiently('the blob store', deps, open), deps);
-    const blobs = await withCopies(config, deps, there);
+    const kept = meteredBlobs(await patiently('the blob store', deps, open), deps);
+    const blobs = await withCopies(config, deps, kept);
     return { journal, queue, events, blobs, close: () => stores.close() };
   } catch (thrown) {
     await stores.close();

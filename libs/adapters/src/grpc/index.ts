@@ -7,7 +7,7 @@ export { Upstreams } from './forward/index.ts';
 export type { ServerSecurity } from './guard.ts';
 export { MESSAGE_BYTES_MAX } from './limits.ts';
 export { grpcMetrics } from './metrics.ts';
-export { patientClients } from './patient-clients.ts';
+export { isAnswering, patientClients } from './patient-clients.ts';
 export { METHOD_ROLES } from './roles.ts';
 export { type RunningServer, type ServeOptions, serve } from './server.ts';
 export { toDetail } from './status.ts';

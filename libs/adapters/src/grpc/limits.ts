@@ -83,5 +83,5 @@ export const TLS_CONNECTION_AGE_MS = 10 * 60_000;
 /** How long the reason why nobody answers is asked for, after nobody has. */
 export const WHY_MS = 1000;
 
-/** A server that has tried for this long itself (a store without a leader) is not asked again by the caller's channel. */
+/** A server that has tried for this long itself (a store without a leader), or says to come back no sooner, is not asked again by the caller's channel. */
 export const TRIED_ENOUGH_MS = 5_000;

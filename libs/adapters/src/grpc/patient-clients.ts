@@ -11,6 +11,9 @@ const answering = new AsyncLocalStorage<true>();
 /** Runs what answers a call. */
 export const whileAnswering = <T>(body: () => T): T => answering.run(true, body);
 
+/** Whether what runs now was begun by a call that somebody waits for. */
+export const isAnswering = (): boolean => answering.getStore() === true;
+
 type Anything = (request: unknown, options?: CallOptions) => unknown;
 
 /**
@@ -99,7 +102,7 @@ class Wait {
     this.mayRepeat = IDEMPOTENT.has(method.path);
     // A wait that nobody can end must end soon.
     const forMs = signal === undefined ? PATIENCE_DELAY_MS_MAX : PATIENCE_MS;
-    this.untilMs = clock.monotonic() + (answering.getStore() ? 0 : forMs);
+    this.untilMs = clock.monotonic() + (isAnswering() ? 0 : forMs);
   }
 
   /** Resolves when it is time to ask again. Errors: what was thrown, where asking again would not help or is not allowed. */

@@ -25,7 +25,10 @@ const TRACE_ID = 'trace_id';
 const numberOf = (code: Code) => CODES.indexOf(code) + 1;
 const codeOf = (number: number): Code => CODES[number - 1] ?? 'unknown';
 
-/** The error as it goes out: the cause stays here. What was tried here for long the caller's channel does not repeat by itself. */
+/**
+ * The error as it goes out: the cause stays here. What was tried here for long, or is known to be away for long, the caller's
+ * channel does not repeat by itself.
+ */
 export function toStatus(error: OperationError, tookMs = 0, traceId?: string): StatusObject {
   const code = numberOf(error.code);
   // A cut may fall inside a pair, and a message may quote what a client sent: half a character ends grpc-js' process.
@@ -33,7 +36,8 @@ export function toStatus(error: OperationError, tookMs = 0, traceId?: string): S
   const metadata = new Metadata();
   const detail = withTrace(toDetail(error, message), traceId);
   metadata.set(DETAILS_TRAILER, Buffer.from(richStatus(code, message, detail)));
-  if (tookMs > TRIED_ENOUGH_MS) metadata.set(PUSHBACK, '-1');
+  const isKnown = (error.retryAfterMs ?? 0) >= TRIED_ENOUGH_MS;
+  if (isKnown || tookMs > TRIED_ENOUGH_MS) metadata.set(PUSHBACK, '-1');
   return { code, details: message, metadata };
 }
 

@@ -47,7 +47,7 @@ export interface NatsStores {
   readonly events: NatsEvents;
   readonly report: NatsReport;
   /** As it is whenever it is looked at. */
-  readonly connection: Pick<NatsLink, 'isUp' | 'disconnects'>;
+  readonly connection: Pick<NatsLink, 'isUp' | 'isAway' | 'disconnects'>;
   /** The object store; opened when first asked for, because most clusters keep blobs elsewhere. */
   blobs(): Promise<NatsBlobs>;
   close(): Promise<void>;

@@ -8,9 +8,11 @@ import {
   silentLog,
   startNats,
   type TcpProxy,
+  VirtualClock,
 } from '@heddle/testkit';
 import { usernamePasswordAuthenticator } from '@nats-io/transport-node';
 import { systemClock } from '../clock/index.ts';
+import { NATS_LIMITS } from './limits.ts';
 import { NatsEvents } from './nats-events.ts';
 import { NatsLink } from './nats-link.ts';
 
@@ -64,6 +66,32 @@ test(
     password = PASSWORD;
     await until(() => link.isUp);
     await link.call('flushing', () => link.nc.flush());
+    await link.close();
+  },
+);
+
+test(
+  'a connection that does not come back within an election is known to be away, until it is back',
+  skip,
+  async () => {
+    const clock = new VirtualClock();
+    const link = await NatsLink.open({
+      servers: [`nats://127.0.0.1:${proxy.port}`],
+      clock,
+      log: silentLog,
+      pingMs: 50,
+      connection: { user: 'heddle', pass: PASSWORD },
+    });
+    await clock.advance(NATS_LIMITS.patienceMs);
+    assert.equal(link.isAway, false, 'it stands');
+    proxy.cut();
+    await until(() => !link.isUp);
+    assert.equal(link.isAway, false, 'others may be elected');
+    await clock.advance(NATS_LIMITS.patienceMs);
+    assert.equal(link.isAway, true);
+    proxy.heal();
+    await until(() => link.isUp);
+    assert.equal(link.isAway, false);
     await link.close();
   },
 );

@@ -52,6 +52,9 @@ export class NatsLink {
   private readonly breaks = new Set<() => void>();
   private readonly inboxPrefix: string | undefined;
   private up = true;
+  /** When the server was last there, as far as is known, while it is not. */
+  private lostMs = 0;
+  private silentMs = 0;
   private breaksCounted = 0;
 
   private constructor(nc: NatsConnection, jsm: JetStreamManager, options: NatsLinkOptions) {
@@ -63,7 +66,8 @@ export class NatsLink {
     this.prefix = options.prefix ?? 'heddle';
     this.replicas = options.replicas ?? 1;
     this.inboxPrefix = options.connection?.inboxPrefix;
-    void this.listen();
+    const { pingMs = NATS_LIMITS.pingMs } = options;
+    void this.listen(pingMs * NATS_LIMITS.pingsUnanswered);
   }
 
   /** Errors: `unavailable` when no server answers; `failed_precondition` when it is too old or has no JetStream. */
@@ -105,6 +109,11 @@ export class NatsLink {
 
   get isUp(): boolean {
     return this.up && !this.nc.isClosed();
+  }
+
+  /** Whether it is away for longer than an election or a server's start takes: who calls now would wait for nothing. */
+  get isAway(): boolean {
+    return !this.isUp && this.clock.monotonic() - this.lostMs >= NATS_LIMITS.patienceMs;
   }
 
   /** How often the connection broke. */
@@ -224,8 +233,10 @@ export class NatsLink {
     await this.nc.close();
   }
 
-  private async listen(): Promise<void> {
+  /** `unheardMs`: how long a server said nothing whose pings are given up. */
+  private async listen(unheardMs: number): Promise<void> {
     for await (const status of this.nc.status()) {
+      if (status.type === 'staleConnection') this.silentMs = unheardMs;
       if (status.type === 'disconnect') this.onDown();
       if (status.type === 'reconnect') this.onUp();
       if (status.type === 'error') this.log.warn('NATS reports an error', { error: status.error });
@@ -243,6 +254,8 @@ export class NatsLink {
   }
 
   private onDown(): void {
+    if (this.up) this.lostMs = this.clock.monotonic() - this.silentMs;
+    this.silentMs = 0;
     this.up = false;
     this.breaksCounted += 1;
     for (const onBreak of [...this.breaks]) onBreak();
