@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { OperationError } from '@heddle/core';
 import { pinoLog } from './pino-log.ts';
 
 test('a line is one JSON object with level, time, message and the bound fields, causes unrolled', () => {
@@ -24,6 +25,27 @@ test('a line is one JSON object with level, time, message and the bound fields, 
     assert.equal(line.job, 'j1');
     assert.equal(line.cause.cause.message, 'inner');
     assert.ok(!Number.isNaN(Date.parse(line.time)));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test('an error of operation is logged with its reason, one of ours with where it is', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'heddle-log-'));
+  try {
+    const destination = join(directory, 'out.log');
+    const log = pinoLog({ level: 'info', destination });
+    const cause = new Error('timeout');
+    const details = { store: 'journal' };
+    const error = new OperationError({ code: 'unavailable', message: 'away', details, cause });
+    log.error('the journal could not be read', { error });
+    log.error('the journal could not be read', { error: new TypeError('no function') });
+
+    const lines = readFileSync(destination, 'utf8').trim().split('\n');
+    const [away, broken] = lines.map((line) => JSON.parse(line).error);
+    assert.deepEqual(away, { code: 'unavailable', message: 'away', details, cause: 'timeout' });
+    assert.equal(broken.message, 'no function');
+    assert.match(broken.stack, /pino-log\.test/);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -1,3 +1,4 @@
+import { OperationError } from '@heddle/core';
 import type { Log, LogFields } from '@heddle/ports';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 
@@ -20,7 +21,7 @@ export function pinoLog({ level, destination = 2, fields = {}, current }: PinoLo
     base: fields,
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { cause: describeCause },
+    serializers: { cause: describeCause, error: describeError },
     ...(current === undefined ? {} : { mixin: () => ({ ...current() }) }),
   };
   // Synchronous: a line written before a crash is the one that explains it.
@@ -33,6 +34,14 @@ function describeCause(cause: unknown): unknown {
   const { name, message, stack } = cause;
   const inner = cause.cause === undefined ? {} : { cause: describeCause(cause.cause) };
   return { name, message, stack, ...inner };
+}
+
+/** What went wrong in operation is said without where in our code that was noticed; anything else with it. */
+function describeError(error: unknown): unknown {
+  if (!(error instanceof OperationError)) return describeCause(error);
+  const { code, message, field, details, cause } = error;
+  const reason = cause instanceof Error ? { cause: cause.message } : {};
+  return { code, message, ...(field === undefined ? {} : { field }), details, ...reason };
 }
 
 function wrap(logger: Logger): Log {
