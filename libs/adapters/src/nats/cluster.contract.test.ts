@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { OperationError } from '@heddle/core';
-import type { WorkQueue } from '@heddle/ports';
 import {
   blobsContract,
   journalContract,
@@ -20,8 +19,6 @@ import { connect } from '@nats-io/transport-node';
 import { systemClock } from '../clock/index.ts';
 import { type NatsOptions, type NatsStores, openNats } from './index.ts';
 
-/** Far more than two replicas on a busy machine need to hear of an acknowledgement. */
-const SETTLE_MS = 150;
 const name = `NATS ${SERVERS.natsCurrent.version}, three servers`;
 const missing = missingServer(SERVERS.natsCurrent);
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -104,22 +101,13 @@ function contracts(which: string): void {
 
   queueContract(`${which}: queue`, async () => {
     const { queue, close } = await emptied();
-    return { queue: settling(queue), pass: waitOut, close };
+    return { queue, pass: waitOut, isCluster: true, close };
   });
 
   blobsContract(`${which}: object store`, async () => {
     const stores = await emptied();
     return { blobs: await stores.blobs(), close: stores.close };
   });
-}
-
-/** In a cluster an acknowledged message leaves its stream some milliseconds after its consumer: counts follow. */
-function settling(queue: WorkQueue): WorkQueue {
-  const depth: WorkQueue['depth'] = async (name) => {
-    await systemClock.sleep(SETTLE_MS);
-    return queue.depth(name);
-  };
-  return Object.assign(Object.create(queue) as WorkQueue, { depth });
 }
 
 async function killOne(): Promise<void> {
