@@ -31,6 +31,7 @@ import { openSecurity, type Security } from './security.ts';
 import type { ServiceDeps } from './service-deps.ts';
 import { createServices } from './service-modules.ts';
 import { standUp } from './standing.ts';
+import { describeStores } from './store-config.ts';
 import { watchStores } from './store-health.ts';
 import { openStores, type Stores } from './stores.ts';
 import { openTelling } from './tracing.ts';
@@ -89,8 +90,9 @@ export async function bringUp(
     server.ready();
     await lock.announce(address);
     const services = options.frontDoor ? ['explorer'] : options.contracts;
-    const stores = config.stores.nats === undefined ? 'own' : 'shared';
-    log.info('up', { address, pages: pages?.url, services, stores });
+    // A front door has none.
+    const stores = options.frontDoor ? {} : describeStores(config.stores, options.dataDirectory);
+    log.info('up', { address, pages: pages?.url, services, ...stores });
     return {
       address,
       access: { ...found.channel, key: server.key },
