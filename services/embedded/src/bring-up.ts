@@ -22,6 +22,7 @@ import { DataLock } from './data-lock.ts';
 import { openFrontDoor } from './front-door.ts';
 import type { RunningHttp } from './http-pages.ts';
 import { jobHandlers } from './job-handlers.ts';
+import { JobWaits } from './job-waits.ts';
 import { type ModelContent, openModelContent } from './model-content.ts';
 import { parentGone } from './orphan.ts';
 import { openPeers } from './peers.ts';
@@ -260,11 +261,14 @@ async function startServices(
   }
   await jobs.start();
   closers.add(() => jobs.stop(0));
-  server.add({ jobs: jobHandlers(jobs, deps.blobs) });
+  const waits = new JobWaits();
+  server.add({ jobs: jobHandlers(jobs, deps.blobs, waits) });
   const watching = new AbortController();
   const onChange = (isAnswering: boolean) => server.ready(isAnswering && stands.aborted);
-  const onLook = (store: 'journal' | 'blobs', answered: boolean) =>
+  const onLook = (store: 'journal' | 'blobs', answered: boolean) => {
     metrics.set('stores_up', answered ? 1 : 0, { store });
+    if (store === 'blobs') waits.set(answered ? '' : 'the blob store does not answer');
+  };
   void watchStores({ stores: deps, clock, log, onChange, onLook }, watching.signal);
   const { journalBytesMax } = config;
   const { journal, dataDirectory } = deps;

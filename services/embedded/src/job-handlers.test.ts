@@ -9,10 +9,11 @@ import { DirectoryBlobs } from '@heddle/adapters/fs';
 import { type RunningServer, serve } from '@heddle/adapters/grpc';
 import { openSqlite } from '@heddle/adapters/sqlite';
 import { connect, type Heddle } from '@heddle/client';
-import { invalidArgument, type Json } from '@heddle/core';
+import { invalidArgument, type Json, present } from '@heddle/core';
 import { encodeOutcome } from '@heddle/ports';
 import { CountingMetrics, silentLog, temporaryFolder } from '@heddle/testkit';
 import { jobHandlers } from './job-handlers.ts';
+import { JobWaits } from './job-waits.ts';
 
 const BYTES = Uint8Array.from({ length: 3_000_000 }, (_, i) => i % 253);
 
@@ -39,6 +40,19 @@ let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let runtime: JobRuntime;
 let server: RunningServer;
 let heddle: Heddle;
+const waits = new JobWaits();
+/** Lets the next task of `test.hold` end. */
+let release = Promise.withResolvers<void>();
+
+/** Says nothing while it runs, as a task does whose blobs do not come. */
+const holdingKind: JobKind = {
+  kind: 'test.hold',
+  split: () => [{ input: null }],
+  async run() {
+    await release.promise;
+    return { bytes: encodeOutcome({ summary: {}, artifacts: [] }) };
+  },
+};
 let closeStores: () => Promise<void>;
 
 before(async () => {
@@ -53,8 +67,9 @@ before(async () => {
     versions: { heddle: 'test' },
   });
   runtime.register(makingKind);
+  runtime.register(holdingKind);
   await runtime.start();
-  const handlers = { jobs: jobHandlers(runtime, blobs) };
+  const handlers = { jobs: jobHandlers(runtime, blobs, waits) };
   server = await serve({ host: '127.0.0.1', port: 0, log: silentLog, handlers });
   heddle = connect(`127.0.0.1:${server.port}`);
 });
@@ -164,4 +179,43 @@ test('a pin is seen, and gc says what it would free', async () => {
     freed.map(({ kind }) => kind),
     ['blobs', 'journals'],
   );
+});
+
+test('who follows a job that stands still is told what it waits for, and when it no longer does', async () => {
+  release = Promise.withResolvers();
+  const { id } = await runtime.submit('test.hold', {}, { key: 'hold' });
+  const seen: string[] = [];
+  for await (const { job } of heddle.jobs.Watch({ id })) {
+    const { state, waits_for } = present(job, 'job');
+    const said = waits_for || state.replace('JOB_STATE_', '').toLowerCase();
+    if (said !== seen.at(-1)) seen.push(said);
+    if (state === 'JOB_STATE_RUNNING' && seen.filter((each) => each === 'running').length === 1) {
+      waits.set('the blob store does not answer');
+    }
+    if (waits_for !== '') {
+      const { jobs } = await heddle.jobs.List({});
+      assert.equal(jobs.find((each) => each.id === id)?.waits_for, waits_for);
+      waits.set('');
+    }
+    if (seen.filter((each) => each === 'running').length === 2) release.resolve();
+  }
+  const tale = ['running', 'the blob store does not answer', 'running', 'succeeded'];
+  assert.deepEqual(seen.slice(-4), tale);
+  assert.deepEqual(seen.slice(0, -4), seen.length > 4 ? ['queued'] : []);
+});
+
+test('who leaves a job that stands still keeps nothing open', async () => {
+  release = Promise.withResolvers();
+  const { id } = await runtime.submit('test.hold', {}, { key: 'left' });
+  const signals: AbortSignal[] = [];
+  const watch = (signal: AbortSignal) => {
+    signals.push(signal);
+    return runtime.watch(id, signal);
+  };
+  for await (const view of waits.told(watch, new AbortController().signal)) {
+    if (view.status === 'running') break;
+  }
+  assert.equal(signals[0]?.aborted, true);
+  release.resolve();
+  assert.equal((await heddle.waitForJob(id)).state, 'JOB_STATE_SUCCEEDED');
 });

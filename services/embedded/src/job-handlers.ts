@@ -9,15 +9,21 @@ import {
 } from '@heddle/ports';
 import type { JobsService } from '@heddle/ports/proto/jobs';
 import { artifactMessage, jobMessage, statusesOf } from './job-messages.ts';
+import { JobWaits } from './job-waits.ts';
 
 const LIST_DEFAULT = 100;
 const LIST_MAX = 1000;
 const KINDS_MAX = 32;
 
 /** `heddle.jobs.v1` over the job runtime: proto in, message out. */
-export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsService> {
+export function jobHandlers(
+  jobs: JobRuntime,
+  blobs: Blobs,
+  waits = new JobWaits(),
+): Handlers<JobsService> {
   const find = (id: string) => jobs.find(id);
-  const answer = async (view: Promise<JobView>) => ({ job: jobMessage(await view) });
+  const message = (view: JobView) => jobMessage(view, waits.current);
+  const answer = async (view: Promise<JobView>) => ({ job: message(await view) });
   const outcomeOf = async (id: string): Promise<JobOutcome> => {
     const { digest } = await jobs.result(id);
     return decodeOutcome(await blobs.read(digest));
@@ -52,19 +58,20 @@ export function jobHandlers(jobs: JobRuntime, blobs: Blobs): Handlers<JobsServic
         ...(after === '' ? {} : { before: after }),
         ...(states.length === 0 ? {} : { statuses: statusesOf(states) }),
       });
-      return { jobs: page.jobs.map(jobMessage), more: page.next !== undefined };
+      return { jobs: page.jobs.map(message), more: page.next !== undefined };
     },
 
     async *Watch({ id }, { signal }) {
       const { id: full } = await find(id);
-      for await (const view of jobs.watch(full, signal)) yield { job: jobMessage(view) };
+      const watch = (until: AbortSignal) => jobs.watch(full, until);
+      for await (const view of waits.told(watch, signal)) yield { job: message(view) };
     },
 
     async Result({ id }) {
       const view = await find(id);
       const { summary, artifacts } = await outcomeOf(view.id);
       return {
-        job: jobMessage(view),
+        job: message(view),
         summary_json: JSON.stringify(summary),
         artifacts: artifacts.map(artifactMessage),
         provenance: provenanceMessage(view),

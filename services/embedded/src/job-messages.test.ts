@@ -12,6 +12,7 @@ const view: JobView = {
     status: 'running',
     tenant: 'alice',
     attempts: 1,
+    setbacks: 0,
   },
   ...{ createdMs: 1, updatedMs: 2, pinned: false, sequence: 3 },
   tasks: { count: 1, done: 0, running: 1 },
@@ -29,4 +30,16 @@ test('a running job’s figures are told as numbers, and as words where it has n
   const own = { ...view, progress: { done: 1, total: 2, unit: 'steps', message: 'FVU 0.25' } };
   assert.equal(jobMessage(own).progress?.message, 'FVU 0.25');
   assert.deepEqual(jobMessage(own).progress?.figures, []);
+});
+
+test('what jobs wait for is said of those that could go on', () => {
+  const waits = (status: JobView['status']) => jobMessage({ ...view, status }, 'blobs').waits_for;
+  assert.deepEqual((['queued', 'running'] as const).map(waits), ['blobs', 'blobs']);
+  const others = ['paused', 'completed', 'failed', 'cancelled'] as const;
+  assert.deepEqual(others.map(waits), ['', '', '', '']);
+});
+
+test('pauses and drains are no retries', () => {
+  const { retries } = jobMessage({ ...view, attempts: 4, setbacks: 1 });
+  assert.equal(retries, 1);
 });

@@ -19,7 +19,8 @@ export function statusesOf(states: readonly JobState[]): readonly ViewStatus[] {
   return all.filter((status) => states.includes(STATES[status]));
 }
 
-export function jobMessage(view: JobView): Init<Job> {
+/** `waits`: what keeps unfinished jobs from going on. */
+export function jobMessage(view: JobView, waits = ''): Init<Job> {
   const { progress, error } = view;
   const request = JSON.stringify(view.request);
   return {
@@ -46,11 +47,12 @@ export function jobMessage(view: JobView): Init<Job> {
     client_key: view.key,
     request_json: request.slice(0, REQUEST_CHARACTERS_MAX),
     request_truncated: request.length > REQUEST_CHARACTERS_MAX,
-    retries: Math.max(0, view.attempts - view.tasks.count),
+    retries: view.setbacks,
     pinned: view.pinned,
     sequence: view.sequence,
     tenant: view.tenant,
     checkpoints_lost: view.checkpointsLost,
+    waits_for: view.status === 'queued' || view.status === 'running' ? waits : '',
   };
 }
 

@@ -54,6 +54,8 @@ export interface JobState {
   readonly starts: number;
   /** Checkpoints that were found damaged. Undefined until the first: states recorded before version 2 lack it. */
   readonly checkpointsLost: number | undefined;
+  /** Attempts that failed or were lost with their process, and were made again. Undefined until the first, as above. */
+  readonly setbacks: number | undefined;
   readonly createdMs: number;
   readonly startedMs: number | undefined;
   readonly updatedMs: number;
@@ -78,6 +80,7 @@ export function initialState(id: string): JobState {
     reduce: false,
     starts: 0,
     checkpointsLost: undefined,
+    setbacks: undefined,
     createdMs: 0,
     startedMs: undefined,
     updatedMs: 0,
@@ -192,8 +195,9 @@ function foldAttempt(next: JobState, event: AttemptEvent): JobState {
       claim: event.claim,
       attempts: task.attempts + 1,
     };
+    const begun = task.phase === 'running' ? setBack(next) : next; // whoever held it was lost
     return {
-      ...withTask(next, event.task, running),
+      ...withTask(begun, event.task, running),
       starts: next.starts + 1,
       startedMs: next.startedMs ?? event.timeMs,
     };
@@ -201,9 +205,12 @@ function foldAttempt(next: JobState, event: AttemptEvent): JobState {
   assert(task.phase === 'running', () => `${event.type} of a ${task.phase} task in ${next.id}`);
   assert(task.claim === event.claim, () => `${event.type} by a lost claim in ${next.id}`);
   const after = withTask(next, event.task, attemptOf(task, event, next.sequence));
+  if (event.type === 'attempt-failed') return setBack(after);
   if (event.type !== 'checkpoint-lost') return after;
   return { ...after, checkpointsLost: (next.checkpointsLost ?? 0) + 1 };
 }
+
+const setBack = (state: JobState): JobState => ({ ...state, setbacks: (state.setbacks ?? 0) + 1 });
 
 function attemptOf(
   task: TaskState,

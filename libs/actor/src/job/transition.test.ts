@@ -250,6 +250,20 @@ test('a task that always takes its worker down is not started for ever', () => {
   assert.match(failed.error?.message ?? '', /started 3 times/);
 });
 
+const release = (claim: string): JobMessage => ({ type: 'release', task: 0, claim, ...now });
+
+test('attempts that failed or were lost are counted apart from those that were handed back', () => {
+  const begin = (state: JobState, claim: string): JobState =>
+    after(state, start(claim, 0, state.tasks[0]?.readySequence));
+  const paused = after(begin(submitted(), 'w.1'), { type: 'pause', ...now }, release('w.1'));
+  const drained = after(begin(after(paused, { type: 'resume', ...now }), 'w.2'), release('w.2'));
+  assert.deepEqual([drained.starts, drained.setbacks], [2, undefined]);
+  const lost = begin(begin(drained, 'w.3'), 'w.4');
+  assert.equal(lost.setbacks, 1, 'whoever starts a task that is held has found its holder dead');
+  const failed = after(lost, failing('w.4', true));
+  assert.deepEqual([failed.starts, failed.setbacks], [4, 2]);
+});
+
 test('a checkpoint that goes further gives all attempts back, one that does not gives none', () => {
   const state = after(submitted(1, false, 3), start('w.1'), start('w.2'), save('w.2', 5));
   assert.equal(state.tasks[0]?.attempts, 0);

@@ -22,6 +22,8 @@ export interface JobView {
   readonly tasks: { readonly count: number; readonly done: number; readonly running: number };
   /** Attempts at its tasks so far, all of them. */
   readonly attempts: number;
+  /** Those of them that failed or were lost with their process, and were made again. */
+  readonly setbacks: number;
   /** Checkpoints that were found damaged: it went on from those before them. */
   readonly checkpointsLost: number;
   /** Of the furthest committed checkpoint, in the kind's own units. */
@@ -56,6 +58,7 @@ export function viewOf(state: JobState, progress?: Progress): JobView {
     updatedMs,
     tasks: { count: state.tasks.length, done, running },
     attempts: state.starts,
+    setbacks: state.setbacks ?? 0,
     checkpointsLost: state.checkpointsLost ?? 0,
     pinned: state.pinned,
     sequence: state.sequence,

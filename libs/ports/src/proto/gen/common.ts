@@ -53,7 +53,7 @@ export interface Job {
   /** The request as JSON, in proto field names; at most 64 KiB are shown, `request_truncated` says when it was longer. */
   readonly request_json: string;
   readonly request_truncated: boolean;
-  /** How often a piece of it was executed anew. */
+  /** How often an attempt at a piece of it failed, or was lost with its process, and was made again. Pauses are none. */
   readonly retries: number;
   readonly pinned: boolean;
   /** Sequence of the last event in its journal; grows with every change. */
@@ -62,6 +62,8 @@ export interface Job {
   readonly checkpoints_lost: number;
   /** Whose it is, as the token said that started it; empty where no tokens are asked for. */
   readonly tenant: string;
+  /** What keeps it from going on that is not of its own making, in words: `the blob store does not answer`. Empty: nothing known. */
+  readonly waits_for: string;
 }
 
 export interface Progress {
