@@ -22,6 +22,8 @@ export interface FakeCluster {
   failure: OperationError | undefined;
   /** From now on jobs run until they are cancelled. */
   endless: boolean;
+  /** What running jobs say that they wait for. */
+  waits: string;
   readonly broughtUp: string[];
   close(): Promise<void>;
 }
@@ -67,6 +69,7 @@ export async function fakeCluster(): Promise<FakeCluster> {
     broughtUp: [] as string[],
     owned: false,
     endless: false,
+    waits: '',
   };
   const state: Omit<FakeCluster, 'host' | 'address' | 'close'> = {
     ...cluster,
@@ -173,7 +176,8 @@ function handlers(state: State, cancelled: PromiseWithResolvers<void>): Contract
         return { job: { ...job, state: 'JOB_STATE_CANCELLED' } };
       },
       async *Watch() {
-        yield { job: { ...job, state: 'JOB_STATE_RUNNING', ended_ms: undefined, sequence: 1 } };
+        const running = { ...job, state: 'JOB_STATE_RUNNING', ended_ms: undefined } as const;
+        yield { job: { ...running, sequence: 1, waits_for: state.waits } };
         if (state.endless) await cancelled.promise;
         yield { job: { ...job, sequence: 2 } };
       },

@@ -22,13 +22,19 @@ export async function followJob(
 ): Promise<Job> {
   const progress = await showProgress(invocation.io, invocation.json);
   let shown = { done: 0, total: 0, unit: '' };
+  let waitedFor = '';
   try {
     const job = await heddle.waitForJob(id, {
       signal: invocation.signal,
-      onChange: ({ progress: p }) => {
-        if (p === null) return;
-        shown = p;
-        progress.update(p.done, p.total, p.unit, p.message);
+      onChange: ({ progress: p, waits_for: waits }) => {
+        if (waits !== '' && waits !== waitedFor && !invocation.io.terminal) {
+          invocation.note(`job ${id} waits: ${waits}`);
+        }
+        waitedFor = waits;
+        if (p === null && waits === '') return;
+        if (p !== null) shown = p;
+        const message = waits === '' ? (p?.message ?? '') : `waits: ${waits}`;
+        progress.update(shown.done, shown.total, shown.unit, message);
       },
       onSilence: () =>
         progress.update(shown.done, shown.total, shown.unit, 'no answer; asking again'),
@@ -48,11 +54,11 @@ export async function followJob(
 }
 
 /** A cluster that does not answer has not lost the job: says how to find it again. */
-function lostSight({ server }: Invocation, id: string, thrown: unknown): unknown {
+function lostSight({ server, heddle }: Invocation, id: string, thrown: unknown): unknown {
   const error = OperationError.from(thrown);
   const isOfJob = error.details['job'] === id;
   if (server === undefined || error.code !== 'unavailable' || isOfJob) return thrown;
-  const message = `${error.message}; job ${id} goes on there: heddle job watch ${id}`;
+  const message = `${error.message}; job ${id} goes on there: ${heddle} job watch ${id}`;
   const { code, details, retryAfterMs } = error;
   const delay = retryAfterMs === undefined ? {} : { retryAfterMs };
   return new OperationError({ code, message, details: { ...details, job: id }, ...delay });
@@ -128,7 +134,7 @@ export async function runJob(
   await invocation.withHeddle({ contracts, detach }, async (heddle) => {
     const id = started(await reached(invocation, () => start(heddle, key)));
     if (detach) {
-      const text = `job ${id} started; follow it with \`heddle job watch ${id}\``;
+      const text = `job ${id} started; follow it with \`${invocation.heddle} job watch ${id}\``;
       return invocation.print({ job: id, state: 'started' }, text);
     }
     invocation.note(`job ${id}`);

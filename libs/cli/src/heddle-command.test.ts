@@ -24,7 +24,7 @@ before(async () => {
 });
 after(() => cluster.close());
 beforeEach(() => {
-  Object.assign(cluster, { owned: false, failure: undefined, endless: false });
+  Object.assign(cluster, { owned: false, failure: undefined, endless: false, waits: '' });
   cluster.calls.length = 0;
   cluster.broughtUp.length = 0;
   directory = mkdtempSync(join(tmpdir(), 'heddle-cli-'));
@@ -60,6 +60,8 @@ function assertError(ran: Ran, code: string): void {
   assert.ok(String(error['message']).length > 8);
   assert.match(ran.err, /^heddle: [^\n]+\n$/m, 'a sentence on stderr');
 }
+
+const COMMANDS = ['lorsa ', 'job ', 'qk ', 'gc', 'up'];
 
 const nameOf = ({ argv }: Case) =>
   argv
@@ -99,6 +101,21 @@ for (const item of CASES) {
       assertError(ran, 'INVALID_ARGUMENT');
     }
     assert.deepEqual(cluster.broughtUp, []);
+  });
+
+  test(`${nameOf(item)}: commands that it tells to go on with reach what it reached`, async () => {
+    const folder = join(directory, 'it is mine');
+    for (const given of [
+      ['--server', cluster.address],
+      ['--data', folder],
+    ] as const) {
+      const shown = given[1] === folder ? `--data '${folder}'` : given.join(' ');
+      const { out, err } = await run([...item.argv, ...given]);
+      for (const [, rest = ''] of `${out}${err}`.matchAll(/\bheddle (\S+ \S+ .*)/g)) {
+        const isCommand = COMMANDS.some((name) => rest.includes(name));
+        assert.ok(!isCommand || rest.startsWith(shown) || item.local, rest);
+      }
+    }
   });
 
   if (!item.local) {
@@ -182,6 +199,41 @@ const leftovers = (item: Case) =>
   readdirSync(directory).filter(
     (name) => !['x.safetensors', 'contrast.jsonl', 'key.json'].includes(name) || name === item.out,
   );
+
+test('a command that names another repeats the options that it was given, and no token', async () => {
+  const given = ['--server', cluster.address, '--access-token', 'abc', '--data', "o'clock"];
+  const { out } = await run(['lorsa', 'train', '--layer', '0', ...given]);
+  const heddle = `heddle --server ${cluster.address} --data 'o'\\''clock'`;
+  assert.ok(out.includes(`${heddle} lorsa eval fake-1\n`), out);
+  assert.doesNotMatch(out, /abc/);
+  const plain = await run(['lorsa', 'train', '--layer', '0']);
+  assert.match(plain.out, /: heddle lorsa eval fake-1\n/);
+});
+
+test('a job that waits for something is said to, once', async () => {
+  cluster.waits = 'the blob store does not answer';
+  const { err } = await run(['job', 'watch', 'fake-1']);
+  assert.deepEqual(err.match(/job fake-1 waits: the blob store does not answer/g)?.length, 1);
+  const quiet = await run(['job', 'watch', 'fake-1', '--json']);
+  assert.equal(quiet.err, '');
+});
+
+test('wrong usage points at the help of the command that was meant', async () => {
+  assert.match((await run(['job', 'show'])).err, /see `heddle job show --help`/);
+  assert.match((await run(['lorsa', 'train', '--top-k', '0'])).err, /`heddle lorsa train --help`/);
+  assert.match((await run(['qk'])).err, /`heddle qk --help`/);
+  assert.match((await run(['frob'])).err, /`heddle --help`/);
+});
+
+test('lorsa says in its one line what it has', async () => {
+  const { out } = await run(['--help']);
+  const said = /\n {2}lorsa +low-rank sparse attention: ([^[]*?)\n {2}\S/.exec(out)?.[1] ?? '';
+  const there = buildProgram(new Invocation(fakeIo('/'), cluster.host)).commands.find(
+    (command) => command.name() === 'lorsa',
+  );
+  const verbs = there?.commands.map((command) => command.name());
+  assert.deepEqual(said.split(/,\s+/), verbs);
+});
 
 test('a job is started once its service is back; on a data directory, where nobody starts it again, its absence is told', async () => {
   const away = new OperationError({ code: 'unavailable', message: 'the process is starting' });

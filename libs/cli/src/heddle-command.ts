@@ -38,7 +38,8 @@ async function run(
   } catch (thrown) {
     const error = thrown instanceof CommanderError ? usageOf(thrown) : thrown;
     if (error === undefined) return DONE;
-    return fail(heardInterrupt(invocation, error) ? interrupted : error, argv, io);
+    const reason = heardInterrupt(invocation, error) ? interrupted : error;
+    return fail(reason, argv, { io, program });
   }
 }
 
@@ -53,14 +54,33 @@ function heardInterrupt({ signal }: Invocation, error: unknown): boolean {
 /** Commander's word for wrong usage as ours; undefined when it had only shown help or the version. */
 function usageOf({ code, message }: CommanderError): UsageError | undefined {
   if (code === 'commander.helpDisplayed' || code === 'commander.version') return undefined;
-  if (code === 'commander.help') return new UsageError('say which subcommand; see --help');
+  if (code === 'commander.help') return new UsageError('say which subcommand');
   return new UsageError(message.replace(/^error: /, '').replaceAll('\n', ' '));
 }
 
-function fail(thrown: unknown, argv: readonly string[], io: CommandIo): number {
+interface Asked {
+  readonly io: CommandIo;
+  readonly program: Command;
+}
+
+/** The command that was meant, as far as its words say: what its help says is nearer than everybody's. */
+function meant(program: Command, argv: readonly string[]): string {
+  const names = [program.name()];
+  let command = program;
+  for (const word of argv) {
+    const next = command.commands.find((each) => each.name() === word);
+    if (next === undefined) continue;
+    command = next;
+    names.push(word);
+  }
+  return names.join(' ');
+}
+
+function fail(thrown: unknown, argv: readonly string[], { io, program }: Asked): number {
   const document = errorDocument(thrown);
   const { message, field } = document.error;
-  const hint = thrown instanceof UsageError ? ' (see `heddle --help`)' : '';
+  const help = `${meant(program, argv)} --help`;
+  const hint = thrown instanceof UsageError ? ` (see \`${help}\`)` : '';
   const where = field === null || message.includes(field) ? '' : ` [${field}]`;
   io.stderr(`heddle: ${message.replaceAll('\n', ' ')}${where}${hint}\n`);
   if (asksForJson(argv)) io.stdout(`${JSON.stringify(document)}\n`);

@@ -65,6 +65,16 @@ export class Invocation {
     return named === '' ? undefined : named;
   }
 
+  /** How a further command reaches what this one did: `heddle` with the options that were given. Never a token, which is a secret. */
+  get heddle(): string {
+    const { server, data, tlsCa } = this.options;
+    const given = { '--server': server, '--data': data, '--tls-ca': tlsCa };
+    const options = Object.entries(given).flatMap(([name, value]) =>
+      value === undefined ? [] : [name, quoted(value)],
+    );
+    return ['heddle', ...options].join(' ');
+  }
+
   use(options: GlobalOptions): void {
     this.options = options;
   }
@@ -97,7 +107,7 @@ export class Invocation {
     }
     for (let moves = 0; ; moves++) {
       const owner = await this.host.findOwner(this.dataDirectory);
-      if (owner === undefined && needs.detach) throw nothingRuns(this.dataDirectory);
+      if (owner === undefined && needs.detach) throw nothingRuns(this);
       try {
         const own = async (heddle: Heddle) =>
           (await import('./import-model.ts')).importedFirst(this, heddle, body);
@@ -158,11 +168,15 @@ const impatient = (heddle: Heddle): Heddle => ({
   waitForJob: (id, options) => heddle.waitForJob(id, { patienceMs: 0, ...options }),
 });
 
-function nothingRuns(dataDirectory: string): OperationError {
+function nothingRuns({ dataDirectory, heddle }: Invocation): OperationError {
   return failedPrecondition(
-    `--detach leaves the job to a running cluster, and none runs on ${dataDirectory}: start one with \`heddle up\``,
+    `--detach leaves the job to a running cluster, and none runs on ${dataDirectory}: start one with \`${heddle} up\``,
     { field: 'detach', details: { data: dataDirectory } },
   );
 }
+
+/** As a shell reads it. */
+const quoted = (word: string): string =>
+  /^[\w.,:/@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 const ensureNewline = (text: string) => (text === '' || text.endsWith('\n') ? text : `${text}\n`);

@@ -28,7 +28,12 @@ const share = (part: number, whole: number): string =>
   whole > 0 ? ` (${((100 * part) / whole).toFixed(1)} %)` : '';
 
 /** A finished training: how good it is, on what, and what to do next. */
-export function showTraining(job: string, s: TrainSummary, file: string | undefined): string {
+export function showTraining(
+  job: string,
+  s: TrainSummary,
+  file: string | undefined,
+  heddle = 'heddle',
+): string {
   const lines = facts([
     ['layer', s.layer],
     [
@@ -57,7 +62,12 @@ export function showTraining(job: string, s: TrainSummary, file: string | undefi
   const run = file ?? job;
   const poor =
     s.fvu >= 1 ? '\nit explains less than the mean output would: lower --lr, or train longer' : '';
-  return `${lines}${poor}\nlook at its heads: heddle lorsa analyse ${job}\nmeasure it in the model: heddle lorsa eval ${job}\nuse it: heddle lorsa apply ${run} --input F.safetensors --out F`;
+  const next = [
+    `look at its heads: ${heddle} lorsa analyse ${job}`,
+    `measure it in the model: ${heddle} lorsa eval ${job}`,
+    `use it: ${heddle} lorsa apply ${run} --input F.safetensors --out F`,
+  ];
+  return `${lines}${poor}\n${next.join('\n')}`;
 }
 
 /** What `lorsa.sweep` found. */

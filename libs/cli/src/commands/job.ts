@@ -98,6 +98,7 @@ function describe(job: Job): string {
     ['kind', job.kind],
     ['state', stateOf(job)],
     ['progress', `${progressOf(job)} ${job.progress?.message ?? ''}`.trim()],
+    ...(job.waits_for === '' ? [] : [['waits', job.waits_for] as const]),
     ['created', showTime(job.created_ms)],
     ['updated', showTime(job.updated_ms)],
     ['retries', job.retries],

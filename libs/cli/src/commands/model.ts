@@ -144,7 +144,7 @@ async function remove(invocation: Invocation, name: string) {
   await invocation.withHeddle(NEEDS, (heddle) => heddle.activation.RemoveModel({ name }));
   invocation.print(
     { removed: name },
-    `${name} is forgotten; a folder stays as it was, what was imported is freed by heddle gc`,
+    `${name} is forgotten; a folder stays as it was, what was imported is freed by ${invocation.heddle} gc`,
   );
 }
 
@@ -172,9 +172,9 @@ function describe(m: ModelInfo): string {
   return facts([
     ['name', m.name],
     ['family', m.family],
-    ...(m.content === ''
-      ? [['path', m.path] as const]
-      : [['source', m.source] as const, ['content', m.content] as const]),
+    ...(m.content === '' ? [['path', m.path] as const] : [['source', m.source] as const]),
+    // What was uploaded is its own source.
+    ...(m.content === '' || m.content === m.source ? [] : [['content', m.content] as const]),
     ['digest', m.digest],
     ['n_layers', m.n_layers],
     ['n_heads', m.n_heads],

@@ -51,7 +51,7 @@ async function analyse(invocation: Invocation, run: string, options: AnalyseOpti
     start: (heddle, key) => heddle.lorsa.StartAnalysis({ ...request, client_key: key }),
     finish: async (_, { summary, provenance }) => {
       const rows = Object.entries(summary).map(([name, value]) => [name, inWords(value)] as const);
-      const next = `heddle lorsa heads ${run}`;
+      const next = `${invocation.heddle} lorsa heads ${run}`;
       return { document: { summary, provenance }, text: `${facts(rows)}\nsee: ${next}` };
     },
   });

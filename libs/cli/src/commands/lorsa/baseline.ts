@@ -37,7 +37,7 @@ async function baseline(invocation: Invocation, run: string, options: BaselineOp
       const rows = Object.entries(summary).map(([name, value]) => [name, inWords(value)] as const);
       return {
         document: { summary, provenance, ...(file ? { out: file.path } : {}) },
-        text: `${facts(rows)}\ncompare: heddle lorsa eval ${run} --baseline`,
+        text: `${facts(rows)}\ncompare: ${invocation.heddle} lorsa eval ${run} --baseline`,
       };
     },
   });

@@ -79,18 +79,22 @@ async function heads(invocation: Invocation, run: string | undefined, options: H
     },
   );
   if (found.length === 0) {
-    return invocation.print({ heads: [], more }, nothing(run, options));
+    return invocation.print({ heads: [], more }, nothing(invocation, run, options));
   }
   const rest = more ? `\n… more: --top ${2 * options.top}` : '';
-  const card = `\na card: heddle lorsa show ${run ?? found[0]?.checkpoint} ${found[0]?.head}`;
+  const card = `\na card: ${invocation.heddle} lorsa show ${run ?? found[0]?.checkpoint} ${found[0]?.head}`;
   invocation.print({ heads: found, more }, `${headsTable(found, options.by ?? '')}${rest}${card}`);
 }
 
-function nothing(run: string | undefined, { by, token, layer }: HeadsOptions): string {
+function nothing(
+  { heddle }: Invocation,
+  run: string | undefined,
+  { by, token, layer }: HeadsOptions,
+): string {
   const asked = by !== undefined || token !== undefined || layer !== undefined;
   if (asked) return 'no head is like that';
   return run === undefined
-    ? 'no checkpoint was looked at yet: heddle lorsa heads RUN'
+    ? `no checkpoint was looked at yet: ${heddle} lorsa heads RUN`
     : 'no head fired';
 }
 

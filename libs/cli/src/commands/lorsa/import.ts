@@ -53,13 +53,17 @@ async function importCheckpoint(
     start: (heddle, key) => heddle.lorsa.StartImport({ ...request, client_key: key }),
     finish: async (_heddle, { job, summary, provenance }) => ({
       document: { summary, provenance },
-      text: describeImport(job.id, summary),
+      text: describeImport(job.id, summary, invocation.heddle),
     }),
   });
 }
 
 /** What was taken in, how it was read and why, and what to do with it. */
-export function describeImport(id: string, summary: Readonly<Record<string, unknown>>): string {
+export function describeImport(
+  id: string,
+  summary: Readonly<Record<string, unknown>>,
+  heddle = 'heddle',
+): string {
   const of = (name: string) => showNumber(summary[name]);
   const chosen = String(summary['normalisation']);
   const fits = Object.entries(summary).flatMap(([name, value]) => {
@@ -82,5 +86,5 @@ export function describeImport(id: string, summary: Readonly<Record<string, unkn
     ['checked on', `${of('tokens')} tokens`],
   ]);
   const decided = decisions.map((text) => `\ndecided: ${text}`).join('');
-  return `${rows}${decided}\nuse it as a training's: heddle lorsa eval ${id}, heddle lorsa apply ${id} --input F.safetensors --out F`;
+  return `${rows}${decided}\nuse it as a training's: ${heddle} lorsa eval ${id}, ${heddle} lorsa apply ${id} --input F.safetensors --out F`;
 }

@@ -25,6 +25,8 @@ const COMMANDS = [
 ];
 
 export function addLorsa(program: Command, invocation: Invocation): void {
-  const lorsa = program.command('lorsa').description('low-rank sparse attention: train, apply');
+  const lorsa = program.command('lorsa');
   for (const add of COMMANDS) add(lorsa, invocation);
+  const verbs = lorsa.commands.map((command) => command.name());
+  lorsa.description(`low-rank sparse attention: ${verbs.join(', ')}`);
 }

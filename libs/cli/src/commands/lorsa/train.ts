@@ -53,7 +53,12 @@ async function train(invocation: Invocation, model: string | undefined, options:
       return {
         document: { summary, provenance, ...(file ? { out: file.path } : {}) },
         // A summary is JSON on the wire; its fields are those of the job's kind.
-        text: showTraining(job.id, summary as unknown as TrainSummary, file?.path),
+        text: showTraining(
+          job.id,
+          summary as unknown as TrainSummary,
+          file?.path,
+          invocation.heddle,
+        ),
       };
     },
   });
