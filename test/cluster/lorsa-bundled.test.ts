@@ -1,9 +1,8 @@
 /** Every layer of the bundled model taken apart by one sweep, and the induction heads found again among the rank-one ones. */
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import type { Heddle } from '@heddle/client';
-import { type LorsaCluster, lorsaCluster } from './fixtures/lorsa-cluster.ts';
+import { test } from 'node:test';
+import { lorsaCluster } from './fixtures/lorsa-cluster.ts';
 
 const N_LAYERS = 4;
 /** n_heads · d_head of the bundled model. */
@@ -11,16 +10,6 @@ const WIDTH = 3 * 48;
 /** Where its dense induction heads are (libs/models/bundled/README.md). */
 const INDUCTION_LAYER = 1;
 const STEPS = 200;
-
-let heddle: Heddle;
-let cluster: LorsaCluster;
-
-before(async () => {
-  cluster = await lorsaCluster();
-  ({ heddle } = cluster);
-});
-
-after(() => cluster.close());
 
 interface Point {
   readonly layer: number;
@@ -30,6 +19,9 @@ interface Point {
 }
 
 test('every layer of the bundled model is explained to FVU 0.15 with a quarter of its width active', async (t) => {
+  const cluster = await lorsaCluster();
+  t.after(() => cluster.close());
+  const { heddle } = cluster;
   const { job } = await heddle.lorsa.StartSweep({
     base: { layer: 0, optimiser: { steps: STEPS } },
     layers: Array.from({ length: N_LAYERS }, (_, layer) => layer),

@@ -58,7 +58,7 @@ before(async () => {
   run = job?.id ?? '';
 });
 
-after(() => cluster.close());
+after(() => cluster?.close());
 
 type Row = Readonly<Record<string, number | null>> & { readonly name: string };
 

@@ -39,7 +39,7 @@ before(async () => {
   run = job?.id ?? '';
 });
 
-after(() => cluster.close());
+after(() => cluster?.close());
 
 const refusal = async (call: Promise<unknown>): Promise<OperationError> =>
   call.then(() => assert.fail('it was answered'), OperationError.from);

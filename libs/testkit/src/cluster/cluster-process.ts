@@ -39,6 +39,9 @@ export interface ProcessSettings {
   readonly within?: readonly string[] | undefined;
 }
 
+/** A process is ready after some seconds; on a machine that does much else after many. */
+const READY_MS = 240_000;
+
 /** A process of a cluster: started again, it has the same folder and the same ports. */
 export class ClusterProcess {
   readonly name: string;
@@ -100,7 +103,7 @@ export class ClusterProcess {
   }
 
   /** Resolves when it has said where it serves, which it does once it is ready. */
-  async ready(timeoutMs = 60_000): Promise<void> {
+  async ready(timeoutMs = READY_MS): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       const tell = () =>

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export interface Launched {
@@ -38,12 +40,33 @@ export function launch(
   return launchCommand([...(options.within ?? []), ...node], options);
 }
 
-/** Starts any program. */
+/**
+ * The kernel kills what is started so when we die, also by SIGKILL, which leaves us no moment for it. Empty where nobody can
+ * ask the kernel for that.
+ */
+export const DYING_WITH_US: readonly string[] = isOnPath('setpriv')
+  ? ['setpriv', '--pdeathsig', 'KILL', '--']
+  : [];
+
+function isOnPath(name: string): boolean {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Starts any program. It ends when we do. */
 export function launchCommand(
   [command = '', ...rest]: readonly string[],
   options: Omit<LaunchOptions, 'within'> = {},
 ): Launched {
-  const child = spawn(command, rest, {
+  const [program = '', ...args] = [...DYING_WITH_US, command, ...rest];
+  const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),

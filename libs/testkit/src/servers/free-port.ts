@@ -24,11 +24,14 @@ export function listens(port: number): Promise<boolean> {
   });
 }
 
+/** Far more than anything takes that comes at all, on a machine that does much else. */
+const PATIENCE_MS = 120_000;
+
 /** Looks again and again until it holds; fails when the process ended or it took too long. */
 export async function until(
   what: string,
   holds: () => Promise<boolean>,
-  { withinMs = 20_000, ended = () => false }: UntilOptions = {},
+  { withinMs = PATIENCE_MS, ended = () => false }: UntilOptions = {},
 ): Promise<void> {
   const untilMs = performance.now() + withinMs;
   while (!(await holds())) {
