@@ -19,8 +19,8 @@ export interface HttpOptions {
   /** Answers what is not /metrics; false: not found. */
   readonly pages: Pages;
   readonly log: Log;
-  /** What health says over gRPC, for probes that speak no TLS there. */
-  readonly isReady: () => boolean;
+  /** Why it is not ready, for probes that speak no TLS to gRPC's health; undefined: it is. */
+  readonly unready: () => string | undefined;
   /** With TLS it speaks that; with tokens, pages want one. */
   readonly security?: PageSecurity | undefined;
 }
@@ -70,7 +70,7 @@ function createHttp(
 }
 
 async function answer(
-  { metrics, pages, security, isReady }: HttpOptions,
+  { metrics, pages, security, unready }: HttpOptions,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -89,8 +89,8 @@ async function answer(
     return;
   }
   if (request.url === '/readyz') {
-    const ready = isReady();
-    response.writeHead(ready ? 200 : 503).end(ready ? 'ready\n' : 'not ready\n');
+    const why = unready();
+    response.writeHead(why === undefined ? 200 : 503).end(`${why ?? 'ready'}\n`);
     return;
   }
   const caller = await callerOf(request, security);

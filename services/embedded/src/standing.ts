@@ -12,12 +12,20 @@ export async function standUp(
   contracts: readonly ContractName[],
 ): Promise<RunningHttp> {
   const { pages } = createExplorer({ clients: peers, contracts });
-  const isReady = () => server.isServing;
-  const options = { host, metrics, pages, log, security, isReady };
+  const ended = () => security.tls?.files.ended;
+  const unready = () => unreadyFor(server.isServing, ended());
+  const options = { host, metrics, pages, log, security, unready };
   try {
     return await serveHttp({ ...options, port: httpPort });
   } catch (thrown) {
     if (OperationError.from(thrown).code !== 'unavailable') throw thrown;
     return serveHttp({ ...options, port: 0 });
   }
+}
+
+/** What gRPC's health says; and that its callers cannot ask it, because its certificate has ended. */
+export function unreadyFor(isServing: boolean, ended: Date | undefined): string | undefined {
+  if (!isServing) return 'not ready';
+  if (ended === undefined) return undefined;
+  return `not ready: its certificate ended at ${ended.toISOString()}, and nobody can connect until it is renewed`;
 }

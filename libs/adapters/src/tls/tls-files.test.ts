@@ -63,13 +63,27 @@ test('files that cannot be used are named, and a key is never quoted', async () 
   await assert.rejects(missing, { code: 'failed_precondition' });
 });
 
-test('a certificate that ends within a day, or has ended, is warned of', async () => {
-  const path = join(folder.path, 'ended');
-  await writeTls(path, authority, await authority.issue({ names: ['heddle'], expired: true }));
-  const lines: LogLine[] = [];
-  const log = recordingLog(lines);
-  (await TlsFiles.open(tlsPaths(path), { log })).close();
-  assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
+test('a certificate that ends within a day is warned of; one that has ended is an error, told once', async (t) => {
+  const { path, files, lines } = await opened('ending');
+  const levels = () => lines.map(({ level }) => level);
+  const { expiresMs } = files.current;
+  t.mock.timers.enable({ apis: ['Date'], now: expiresMs - 1 });
+  assert.equal(files.ended, undefined);
+  assert.equal(await files.reload(), false);
+  t.mock.timers.setTime(expiresMs);
+  assert.deepEqual([files.ended], [new Date(expiresMs)]);
+  for (let look = 0; look < 3; look++) assert.equal(await files.reload(), false);
+  assert.deepEqual(levels(), ['info', 'error']);
+  files.close();
+
+  for (const [before, level] of [
+    [3_600_000, 'warn'],
+    [-1, 'error'],
+  ] as const) {
+    t.mock.timers.setTime(expiresMs - before);
+    (await TlsFiles.open(tlsPaths(path), { log: recordingLog(lines) })).close();
+    assert.equal(levels().at(-1), level);
+  }
 });
 
 test('members are told by the first label, or by the whole name where a pattern has a dot', () => {

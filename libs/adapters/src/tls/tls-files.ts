@@ -42,6 +42,7 @@ export class TlsFiles {
   private readonly listeners = new Set<(material: TlsMaterial) => void>();
   private material: TlsMaterial;
   private complaint = '';
+  private endTold = false;
 
   private constructor(paths: TlsPaths, log: Log, material: TlsMaterial, pollMs: number) {
     this.paths = paths;
@@ -66,6 +67,12 @@ export class TlsFiles {
     return this.material;
   }
 
+  /** When the certificate ended; undefined while it holds. */
+  get ended(): Date | undefined {
+    const { expiresMs } = this.material;
+    return Date.now() < expiresMs ? undefined : new Date(expiresMs);
+  }
+
   /** Calls back with what is read from now on; returns how to stop. */
   onChange(listener: (material: TlsMaterial) => void): () => void {
     this.listeners.add(listener);
@@ -85,6 +92,7 @@ export class TlsFiles {
       return false;
     }
     this.complaint = '';
+    if (this.ended !== undefined && !this.endTold) this.tell('TLS has a certificate', material);
     const { ca, cert, key } = this.material;
     if (material.ca === ca && material.cert === cert && material.key === key) return false;
     this.material = material;
@@ -100,8 +108,12 @@ export class TlsFiles {
 
   private tell(what: string, { names, expiresMs }: TlsMaterial): void {
     const fields = { names, expires: new Date(expiresMs).toISOString() };
-    if (expiresMs - Date.now() > TLS_EXPIRY_WARN_MS) this.log.info(what, fields);
-    else this.log.warn(`${what}, and it ends soon or has ended: is it being renewed?`, fields);
+    this.endTold = Date.now() >= expiresMs;
+    if (this.endTold) {
+      const reason = 'it has ended: nobody can connect until it is renewed';
+      this.log.error(`${what}, and ${reason}`, fields);
+    } else if (expiresMs - Date.now() > TLS_EXPIRY_WARN_MS) this.log.info(what, fields);
+    else this.log.warn(`${what}, and it ends soon: is it being renewed?`, fields);
   }
 }
 
