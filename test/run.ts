@@ -1,66 +1,13 @@
 // Runs the tiers of the pyramid and closes with what ran, how long it took, and what could not run.
 //   npm test [-- --quick] [-- --tiers unit,laws] [-- --name PATTERN]
 
-import { spawn } from 'node:child_process';
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import type { Tally } from './tally-reporter.ts';
-import { TIERS, type Tier } from './tiers.ts';
+import { type Outcome, runTier } from './run-tier.ts';
+import { TIERS } from './tiers.ts';
 
-/** A tier that has not ended after this long hangs; the longest one is meant to take five minutes. */
-const TIER_TIMEOUT_MS = 25 * 60_000;
-
-interface Outcome {
-  readonly tier: Tier;
-  readonly seconds: number;
-  readonly files: number;
-  readonly exit: number;
-  readonly tally: Tally;
-}
-
-const NOTHING: Tally = { passed: 0, failed: 0, skips: [], slowest: [] };
-
-function filesOf(tier: Tier): string[] {
-  const except = new Set(globSync([...(tier.except ?? [])]));
-  return globSync([...tier.files], { exclude: (name) => name === 'node_modules' })
-    .filter((file) => !except.has(file))
-    .sort();
-}
-
-async function runTier(tier: Tier, name: string | undefined): Promise<Outcome> {
-  const files = filesOf(tier);
-  const started = performance.now();
-  if (files.length === 0) return { tier, seconds: 0, files: 0, exit: 1, tally: NOTHING };
-  const scratch = mkdtempSync(join(tmpdir(), 'heddle-test-'));
-  const tallyFile = join(scratch, 'tally.json');
-  const args = [
-    '--disable-warning=ExperimentalWarning',
-    '--test',
-    `--test-concurrency=${tier.concurrency}`,
-    '--test-reporter=spec',
-    '--test-reporter-destination=stdout',
-    `--test-reporter=${new URL('./tally-reporter.ts', import.meta.url).href}`,
-    `--test-reporter-destination=${tallyFile}`,
-    ...(name === undefined ? [] : [`--test-name-pattern=${name}`]),
-    ...files,
-  ];
-  const exit = await new Promise<number>((resolve) => {
-    const child = spawn(process.execPath, args, {
-      stdio: ['ignore', 'inherit', 'inherit'],
-      timeout: TIER_TIMEOUT_MS,
-    });
-    child.on('exit', (code) => resolve(code ?? 1));
-  });
-  let tally = NOTHING;
-  try {
-    tally = JSON.parse(readFileSync(tallyFile, 'utf8')) as Tally;
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
-  return { tier, seconds: (performance.now() - started) / 1000, files: files.length, exit, tally };
-}
+/** All tiers together end in this time, whatever hangs, so that somebody is told what it was. */
+const ALL_SECONDS = Number(process.env['HEDDLE_TEST_SECONDS'] || Number.POSITIVE_INFINITY);
 
 /** Names in `test/QUARANTINES.md`: lines `- NAME — COMMAND THAT FAILED`. */
 function quarantined(): readonly string[] {
@@ -121,6 +68,7 @@ for (const tier of TIERS) {
   const asked = wanted ? wanted.includes(tier.name) : !tier.named && (tier.quick || !values.quick);
   if (!asked) continue;
   process.stdout.write(`\n── ${tier.name}: ${tier.promise} ──\n`);
-  outcomes.push(await runTier(tier, values.name));
+  const left = ALL_SECONDS - performance.now() / 1000;
+  outcomes.push(await runTier(tier, values.name, left));
 }
 process.exitCode = close(outcomes);

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import type { TestEvent } from 'node:test/reporters';
 
 /** What a tier's run comes down to; one JSON line, read by `run.ts`. */
@@ -8,13 +10,35 @@ export interface Tally {
   readonly slowest: readonly { readonly name: string; readonly seconds: number }[];
 }
 
+/** Where what runs just now is written, one test a line, for whoever ends a tier that hangs; unset: nowhere. */
+export const RUNNING = 'HEDDLE_TEST_RUNNING';
+
+/** What has begun and not ended, by its place in the sources; a loop makes several tests at one place. */
+class Running {
+  private readonly begun = new Map<string, string>();
+  private readonly path = process.env[RUNNING];
+
+  note(event: TestEvent): void {
+    if (event.type !== 'test:dequeue' && event.type !== 'test:complete') return;
+    const { name, file = '', line = 0 } = event.data;
+    const place = `${relative(process.cwd(), file)}:${line} ${name}`;
+    if (event.type === 'test:dequeue') this.begun.set(place, new Date().toISOString());
+    else this.begun.delete(place);
+    if (this.path === undefined) return;
+    const lines = [...this.begun].map(([what, since]) => `${what} (since ${since})\n`);
+    writeFileSync(this.path, lines.join(''));
+  }
+}
+
 /** A `node:test` reporter that counts leaves: a suite is not a test. */
 async function* tally(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   let passed = 0;
   let failed = 0;
   const skips: { name: string; reason: string }[] = [];
   const times: { name: string; seconds: number }[] = [];
+  const running = new Running();
   for await (const event of source) {
+    running.note(event);
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
     const { name, skip, todo, details } = event.data;
     if (details.type === 'suite') continue;

@@ -9,6 +9,8 @@ export interface Tier {
   readonly named?: true;
   /** Test files at a time; 1 where a tier measures memory, kills processes or wants both cores. */
   readonly concurrency: number;
+  /** After so long it hangs: several times what it takes on the slowest machine that it ran on. */
+  readonly minutes: number;
   readonly promise: string;
 }
 
@@ -21,6 +23,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/tidy/**/*.test.ts'],
     quick: true,
     concurrency: 2,
+    minutes: 10,
     promise: 'rooms, vendors’ doors, names, sizes, types, lint, contracts',
   },
   {
@@ -29,6 +32,7 @@ export const TIERS: readonly Tier[] = [
     except: [`${ROOMS}/*.{laws,golden,contract}.test.ts`],
     quick: true,
     concurrency: 2,
+    minutes: 15,
     promise: 'each pure function, each transition',
   },
   {
@@ -36,6 +40,7 @@ export const TIERS: readonly Tier[] = [
     files: [`${ROOMS}/*.laws.test.ts`],
     quick: true,
     concurrency: 2,
+    minutes: 15,
     promise: 'the equations that would be false if the code were broken',
   },
   {
@@ -43,6 +48,7 @@ export const TIERS: readonly Tier[] = [
     files: [`${ROOMS}/*.golden.test.ts`, 'test/golden/**/*.test.ts'],
     quick: true,
     concurrency: 2,
+    minutes: 15,
     promise: 'agrees with independent implementations',
   },
   {
@@ -50,6 +56,7 @@ export const TIERS: readonly Tier[] = [
     files: [`${ROOMS}/*.contract.test.ts`],
     quick: false,
     concurrency: 2,
+    minutes: 15,
     promise: 'all implementations of a port behave alike',
   },
   {
@@ -57,6 +64,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/deploy/**/*.test.ts'],
     quick: false,
     concurrency: 2,
+    minutes: 10,
     promise: 'chart, rules and dashboards say what the code says',
   },
   {
@@ -64,6 +72,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/simulation/**/*.test.ts'],
     quick: false,
     concurrency: 2,
+    minutes: 15,
     promise: 'no lost, doubled or hung job under crash, duplicate, delay, reorder',
   },
   {
@@ -71,6 +80,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/cluster/**/*.test.ts'],
     quick: false,
     concurrency: 1,
+    minutes: 25,
     promise: 'real processes, real wire, kill -9',
   },
   {
@@ -78,6 +88,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/compat/**/*.test.ts'],
     quick: false,
     concurrency: 1,
+    minutes: 10,
     promise: 'clients and journals of the first landing work with today’s server',
   },
   {
@@ -85,6 +96,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/chaos/**/*.test.ts'],
     quick: false,
     concurrency: 1,
+    minutes: 15,
     promise:
       'killed, frozen, cut off, out of disk: every accepted job ends once, with the same result',
   },
@@ -94,6 +106,7 @@ export const TIERS: readonly Tier[] = [
     quick: false,
     named: true,
     concurrency: 1,
+    minutes: 60,
     promise: 'what the cluster costs, and how it scales, against bare engines in the same run',
   },
   {
@@ -101,6 +114,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/containers/**/*.test.ts'],
     quick: false,
     concurrency: 1,
+    minutes: 25,
     promise: 'the images run as the chart runs them, and do the main job',
   },
   {
@@ -109,6 +123,7 @@ export const TIERS: readonly Tier[] = [
     quick: false,
     named: true,
     concurrency: 1,
+    minutes: 25,
     promise: 'admitted, scheduled, scaled and drained by a real control plane',
   },
   {
@@ -116,6 +131,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/fuzz/**/*.test.ts'],
     quick: false,
     concurrency: 2,
+    minutes: 15,
     promise: 'damaged files and requests get typed errors',
   },
   {
@@ -123,6 +139,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/examples/**/*.test.ts'],
     quick: false,
     concurrency: 1,
+    minutes: 10,
     promise: 'the examples run and end as they say',
   },
 ];
