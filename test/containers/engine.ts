@@ -3,7 +3,7 @@
 //   node test/containers/engine.ts stop      ends the engine that `start` started, and no other
 // Ends with 1, and says why, where none can be had; the tests then skip with the same words.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { serversFolder } from '@heddle/testkit';
 import { fetchCompose } from './compose-program.ts';
@@ -11,8 +11,8 @@ import { docker, missingEngine } from './docker.ts';
 
 const PACKAGES = ['docker.io', 'debootstrap'];
 /** It answers within a second on an idle machine. */
-const START_MS = 30_000;
-const STOP_MS = 30_000;
+const START_MS = 120_000;
+const STOP_MS = 60_000;
 const POLL_MS = 100;
 /** Packages are installed once in this time, not with every run. */
 const LAYERS_KEPT = '72h';
@@ -48,10 +48,19 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Whether the engine that answers is one that an earlier `start` has started. */
+function isOurs(): boolean {
+  return existsSync(pidFile) && isAlive(Number(readFileSync(pidFile, 'utf8')));
+}
+
 async function start(): Promise<string | undefined> {
   mkdirSync(folder, { recursive: true });
   const missing = await missingEngine();
-  if (missing === undefined) return undefined;
+  if (missing === undefined) {
+    // Ours, of a run that was killed: what ran in it still does.
+    if (isOurs()) await clean();
+    return undefined;
+  }
   // A second dockerd beside one that answers elsewhere would take its bridge away.
   if (process.env['DOCKER_HOST']) return `${missing} (DOCKER_HOST=${process.env['DOCKER_HOST']})`;
   if (process.getuid?.() !== 0) return `${missing}; only an administrator can start one`;
