@@ -1,5 +1,5 @@
 /** Who else is scraped; each has an exposition in `expositions/`, which says where it is from. */
-export type Source = 'kube-state-metrics' | 'dcgm-exporter';
+export type Source = 'kube-state-metrics' | 'keda-operator' | 'dcgm-exporter';
 
 /** A metric that rules and panels use and Heddle does not make. A test compares this list with both. */
 export interface OutsideMetric {
@@ -14,6 +14,11 @@ const kube = (name: string, ...labels: readonly string[]): OutsideMetric => ({
   labels: ['namespace', ...labels],
 });
 
+const keda = (name: string, ...labels: readonly string[]): OutsideMetric => ({
+  ...{ name: `keda_${name}`, source: 'keda-operator' },
+  labels: ['namespace', ...labels],
+});
+
 const card = (field: string): OutsideMetric => ({
   ...{ name: `DCGM_FI_${field}`, source: 'dcgm-exporter' },
   labels: ['Hostname', 'gpu'],
@@ -23,11 +28,13 @@ export const OUTSIDE_METRICS: readonly OutsideMetric[] = [
   kube('horizontalpodautoscaler_status_desired_replicas', 'horizontalpodautoscaler'),
   kube('horizontalpodautoscaler_spec_max_replicas', 'horizontalpodautoscaler'),
   kube('pod_status_phase', 'pod', 'phase'),
-  kube('pod_container_info', 'pod', 'container'),
   kube('pod_container_status_last_terminated_reason', 'pod', 'container', 'reason'),
   kube('pod_container_status_restarts_total', 'pod', 'container'),
+  kube('pod_container_resource_requests', 'pod', 'container', 'resource'),
   kube('pod_container_resource_limits', 'pod', 'container', 'resource'),
   kube('deployment_status_condition', 'deployment', 'condition', 'status'),
+  keda('scaled_object_errors_total', 'scaledObject'),
+  keda('scaler_http_requests_total', 'scaled_resource', 'status_code'),
   card('DEV_GPU_UTIL'),
   card('DEV_FB_USED'),
   card('DEV_FB_FREE'),

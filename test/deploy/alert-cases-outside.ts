@@ -19,6 +19,16 @@ const memory = (used: number) => ({
 });
 const progressing = (status: string) =>
   `kube_deployment_status_condition{namespace="h", deployment="f-lorsa", condition="Progressing", status="${status}", reason="r"}`;
+const build = { [`heddle_build_info{${LORSA}, version="1"}`]: still(1) };
+const scaler = (errors: string, unanswered: string) => ({
+  ...build,
+  'keda_scaled_object_errors_total{namespace="h", scaledObject="f-lorsa-workers"}': errors,
+  'keda_scaler_http_requests_total{namespace="h", scaled_resource="f-lorsa-workers", metric_name="q", status_code="200"}':
+    grows(2),
+  'keda_scaler_http_requests_total{namespace="h", scaled_resource="f-lorsa-workers", metric_name="q", status_code="error"}':
+    unanswered,
+});
+const SCALER = { namespace: 'h', scaledObject: 'f-lorsa-workers' };
 const busy = {
   [`jobs_worker_slots_busy{${WORKER}, kind="lorsa.train"}`]: still(1),
   [`engine_provider_info{${WORKER}, provider="cuda"}`]: still(1),
@@ -35,7 +45,12 @@ export const OUTSIDE_CASES: Readonly<Record<string, AlertCases>> = {
   },
   HeddlePodPending: {
     fires: {
-      series: { [pending]: still(1), [`kube_pod_container_info{${POD}, image="i"}`]: still(1) },
+      // No node has it yet.
+      series: {
+        [pending]: still(1),
+        [`kube_pod_container_resource_requests{${POD}, resource="cpu", unit="core", node=""}`]:
+          still(1),
+      },
       at: '20m',
       fires: { namespace: 'h', pod: 'lorsa-workers-0' },
     },
@@ -80,6 +95,16 @@ export const OUTSIDE_CASES: Readonly<Record<string, AlertCases>> = {
       },
       at: '5m',
     },
+  },
+  HeddleScalerMisled: {
+    fires: { series: scaler(grows(2), still(0)), at: '80m', fires: SCALER },
+    // NATS away is another alert.
+    silent: { series: scaler(grows(2), grows(2)), at: '80m' },
+  },
+  HeddleScalerCutOff: {
+    fires: { series: scaler(grows(1), grows(2)), at: '80m', fires: SCALER },
+    // A NATS server that was started again.
+    silent: { series: scaler('0+0x60 3+0x60', '0+0x60 4+0x60'), at: '68m' },
   },
   HeddleGpuError: {
     fires: {

@@ -99,11 +99,12 @@ async function checkMetrics(text: string): Promise<string> {
   return said.join('');
 }
 
-/** What others named so: prom-client's gauges that end in total, and NVIDIA's labels. */
-const KNOWN = /^(nodejs_active_(handles|requests|resources)_total|DCGM_\w+ label names should be) /;
+/** What others named so: prom-client's gauges that end in total, and labels of NVIDIA's and KEDA's. */
+const KNOWN =
+  /^(nodejs_active_(handles|requests|resources)_total|(DCGM|keda)_\w+ label names should be) /;
 
 test(
-  'promtool finds nothing wrong with what is exposed but three names of prom-client, and labels of NVIDIA’s',
+  'promtool finds nothing wrong with what is exposed but three names of prom-client, and labels of NVIDIA’s and KEDA’s',
   skip,
   async () => {
     const texts = await Promise.all(
@@ -265,7 +266,7 @@ test(
     for (const { expr } of EXPRESSIONS) {
       for (const { name } of await selectors(expr)) used.add(name);
     }
-    const foreign = [...used].filter((name) => /^(kube_|DCGM_)/.test(name)).sort();
+    const foreign = [...used].filter((name) => /^(kube_|keda_|DCGM_)/.test(name)).sort();
     assert.deepEqual(foreign, OUTSIDE_METRICS.map(({ name }) => name).sort());
     for (const { name, source, labels } of OUTSIDE_METRICS) {
       const samples = expositionOf(source)

@@ -14,13 +14,12 @@ import {
   SERVERS,
   startCluster,
   startControlPlane,
-  until,
 } from '@heddle/testkit';
 import { startJob } from './fixtures/jobs.ts';
 import { lags } from './fixtures/lag.ts';
 import { install, QUICK, WORKING, type WorkingService } from './fixtures/releases.ts';
 import { type Moment, Timeline } from './fixtures/timeline.ts';
-import { blindTriggers, scaledObjects, withConsumer } from './fixtures/triggers.ts';
+import { blindTriggers, scaledObjects } from './fixtures/triggers.ts';
 
 const skip = missingControlPlane() ?? missingServer(SERVERS.natsCurrent) ?? false;
 
@@ -30,13 +29,10 @@ const JOBS = 4;
 const MOST = 3;
 /** KEDA looks every 2 s and the autoscaler every 2 s; a busy machine is allowed ten times that. */
 const UP_SECONDS = 60;
-const UP_MS = UP_SECONDS * 1000;
 /** Besides, 5 s of cooling down and 5 s of stabilisation. */
 const DOWN_SECONDS = 90;
 /** Twice what it takes until idle workers are gone. */
 const IN_FLIGHT_SECONDS = 25;
-/** Several looks of KEDA. */
-const QUIET_SECONDS = 10;
 
 let plane: ControlPlane;
 let cluster: Cluster;
@@ -207,41 +203,3 @@ test('while NATS is away, for as long as the cooldown period, no worker is taken
   await idle('attribution');
   t.diagnostic(`${IN_FLIGHT_SECONDS} s without NATS, one worker all the time`);
 });
-
-test('a trigger with a wrong consumer is found; KEDA says that it is not ready, and work waits', {
-  skip,
-}, async (t) => {
-  const [chart] = (await scaledObjects(plane, NAMESPACE)).filter(({ metadata }) =>
-    /-qk-/.test(metadata.name),
-  );
-  assert.ok(chart !== undefined);
-  const wrong = withConsumer(chart, 'worker');
-  const known = new Set((await lags(cluster.nats.monitor)).keys());
-  const blind = `${chart.metadata.name}: no HEDDLE_WORK_tasks_qk_fit/worker`;
-  assert.deepEqual(blindTriggers([wrong], known), [blind]);
-
-  cluster.process('works').signal('SIGSTOP');
-  await plane.apply([wrong]);
-  const from = timeline.seconds;
-  await startJob(heddle, 'qk', JOBS);
-  await until('KEDA complains', () => isReady('qk').then((ready) => !ready), { withinMs: UP_MS });
-  await timeline.watch(QUIET_SECONDS);
-  const misled = timeline.since('qk', from);
-  assert.ok(misled.at(-1)?.lag === 1 && misled.every(({ replicas }) => replicas === 0));
-
-  await plane.apply([withConsumer(chart, 'workers')]);
-  await timeline.until('qk', 'at one worker', ({ replicas }) => replicas === 1, UP_SECONDS);
-  assert.ok(await isReady('qk'));
-  cluster.process('works').signal('SIGCONT');
-  await idle('qk');
-  t.diagnostic(`one job, no worker for ${QUIET_SECONDS} s, and one once the name was right`);
-});
-
-/** What `kubectl get scaledobject` shows as READY. */
-async function isReady(service: WorkingService): Promise<boolean> {
-  const name = `heddle-${service}-workers`;
-  const [object] = (await scaledObjects(plane, NAMESPACE)).filter(
-    (each) => each.metadata.name === name,
-  );
-  return object?.status?.conditions.find(({ type }) => type === 'Ready')?.status === 'True';
-}

@@ -4,6 +4,7 @@ import { CALLS } from './calls.ts';
 import { COMPUTE } from './compute.ts';
 import { GPU } from './gpu.ts';
 import { JOBS } from './jobs.ts';
+import { KEDA } from './keda.ts';
 import { KUBERNETES } from './kubernetes.ts';
 import { STORES } from './stores.ts';
 
@@ -14,6 +15,7 @@ export { RECORDINGS } from './recording.ts';
 export const ALERT_FILES: Readonly<Record<string, readonly AlertGroup[]>> = {
   alerts: [AVAILABILITY, STORES, JOBS, CALLS, COMPUTE],
   'alerts-kubernetes': [KUBERNETES],
+  'alerts-keda': [KEDA],
   'alerts-gpu': [GPU],
 };
 

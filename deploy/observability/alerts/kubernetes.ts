@@ -20,8 +20,9 @@ and on (namespace) (max by (namespace) (namespace_kind:jobs_queue_waiting:max) >
     {
       name: 'HeddlePodPending',
       severity: 'warning',
+      // What a pod asks for is known before it has a node; of its containers nothing is.
       expr: `max by (namespace, pod) (kube_pod_status_phase{phase="Pending"}) == 1
-and on (namespace, pod) max by (namespace, pod) (kube_pod_container_info{container="heddle"})`,
+and on (namespace, pod) max by (namespace, pod) (kube_pod_container_resource_requests{container="heddle"})`,
       for: '15m',
       summary: '{{ $labels.pod }} in {{ $labels.namespace }} finds no place',
       description:
