@@ -179,6 +179,7 @@ export class Incarnation {
       keys: (name, lane) => this.call(() => queue.keys(name, lane)),
       depth: (name) => this.call(() => queue.depth(name)),
       deadLetters: (name, limit) => this.call(() => queue.deadLetters(name, limit)),
+      deadLetterCounts: () => this.call(() => queue.deadLetterCounts()),
       close: () => queue.close(),
     };
   }

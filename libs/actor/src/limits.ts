@@ -52,8 +52,6 @@ export const JOB_LIMITS = {
   stuckAfterMs: 300_000,
   /** What a lost effect can delay a job by (a crash between append and enqueue); up to a fifth sooner, so that replicas spread. */
   reconcileEveryMs: 10_000,
-  /** Dead letters are read to be counted: past so many, more is no news. */
-  deadLettersCounted: 100,
   /** Jobs of kinds that only other processes run are helped when nothing happened to them for so long. */
   foreignAfterMs: 120_000,
   /** Journals read at a time by whoever reads all of them. */

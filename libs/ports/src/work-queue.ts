@@ -52,5 +52,7 @@ export interface WorkQueue {
   keys(queue: string, lane: string): Promise<readonly string[]>;
   depth(queue: string): Promise<{ readonly waiting: number; readonly working: number }>;
   deadLetters(queue: string, limit: number): Promise<readonly DeadLetter[]>;
+  /** How many are kept of each queue that has any, without reading them: one question for all queues. */
+  deadLetterCounts(): Promise<ReadonlyMap<string, number>>;
   close(): Promise<void>;
 }

@@ -152,7 +152,7 @@ function jobGauges(kind: { readonly kind: readonly string[] }): readonly MetricS
       name: 'jobs_dead_letters',
       kind: 'gauge',
       unit: 'messages',
-      help: 'Messages that were given up and kept for people to read, at most 100 are counted',
+      help: 'Messages that were given up and kept for people to read',
       labels: kind,
     },
     {

@@ -76,13 +76,13 @@ export class Reconciler {
     const { queue, lanes, meters, index, kinds } = this.options;
     meters.level('jobs_journals_unreadable', index.unreadableCount);
     this.gaugeJobs();
+    const dead = await queue.deadLetterCounts();
     for (const kind of kinds()) {
       const { waiting, working } = await queue.depth(queueOf(kind));
       meters.gauge('jobs_queue_messages', kind, waiting, { state: 'waiting' });
       meters.gauge('jobs_queue_messages', kind, working, { state: 'working' });
       meters.gauge('jobs_tasks_held', kind, lanes.waiting(kind));
-      const dead = await queue.deadLetters(queueOf(kind), JOB_LIMITS.deadLettersCounted);
-      meters.gauge('jobs_dead_letters', kind, dead.length);
+      meters.gauge('jobs_dead_letters', kind, dead.get(queueOf(kind)) ?? 0);
     }
   }
 

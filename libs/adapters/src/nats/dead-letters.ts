@@ -1,9 +1,9 @@
 import type { DeadLetter } from '@heddle/ports';
 import { headers } from '@nats-io/transport-node';
 import { NATS_LIMITS } from './limits.ts';
-import { oneToken } from './names.ts';
+import { nameOf, oneToken } from './names.ts';
 import type { NatsLink } from './nats-link.ts';
-import { ensureStream } from './streams.ts';
+import { ensureStream, subjectCounts } from './streams.ts';
 import { readSubject } from './subject-pages.ts';
 
 /** What was given up, for people to read: a subject for each queue, the newest of each kept. */
@@ -60,7 +60,19 @@ export class DeadLetters {
     }));
   }
 
+  async counts(): Promise<ReadonlyMap<string, number>> {
+    const subjects = await subjectCounts(this.link, this.stream, `${this.root}*`);
+    const named = Object.entries(subjects).map(
+      ([subject, count]) => [nameOf(subject.slice(this.root.length)), count] as const,
+    );
+    return new Map(named);
+  }
+
   private subject(queue: string): string {
-    return `${this.link.prefix}.dead.${oneToken(queue)}`;
+    return `${this.root}${oneToken(queue)}`;
+  }
+
+  private get root(): string {
+    return `${this.link.prefix}.dead.`;
   }
 }

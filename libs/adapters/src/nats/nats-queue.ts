@@ -141,6 +141,10 @@ export class NatsQueue implements WorkQueue {
     return this.dead.of(queue, limit);
   }
 
+  async deadLetterCounts(): Promise<ReadonlyMap<string, number>> {
+    return this.dead.counts();
+  }
+
   /** Ends waiting pulls; the connection is its owner's to close. */
   async close(): Promise<void> {
     this.closing.abort('closed');

@@ -94,6 +94,7 @@ test('with its permissions a service does all that the adapters do', skip, async
     const again = await queue.pull(name, { ackWaitMs: 2_000, attemptsMax: 2, waitMs: 2_000 });
     await again?.terminate('a test');
     assert.equal((await queue.deadLetters(name, 10)).length, 1);
+    assert.equal((await queue.deadLetterCounts()).get(name), 1);
     assert.deepEqual(await queue.depth(name), { waiting: 0, working: 0 });
   }
 

@@ -68,6 +68,10 @@ export class QueueStream {
     const { link, name } = this;
     // The consumer first: what is pushed in between shows as waiting, never as a negative number.
     const consumer = await this.consumerInfo();
+    // Nothing to hand out and nothing out: most queues, most of the time, and then one request says it.
+    if (consumer?.num_pending === 0 && consumer.num_ack_pending === 0) {
+      return { waiting: 0, working: 0 };
+    }
     const messages = (await streamInfo(link, name))?.state.messages ?? 0;
     const working = Math.min(messages, consumer?.num_ack_pending ?? 0);
     return { waiting: messages - working, working };

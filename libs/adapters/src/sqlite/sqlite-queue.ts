@@ -123,6 +123,16 @@ export class SqliteQueue implements WorkQueue {
     });
   }
 
+  async deadLetterCounts(): Promise<ReadonlyMap<string, number>> {
+    const { file } = this;
+    return file.read(() => {
+      const rows = file
+        .sql('SELECT queue, count(*) AS count FROM dead GROUP BY queue')
+        .all() as unknown as readonly { readonly queue: string; readonly count: number }[];
+      return new Map(rows.map(({ queue, count }) => [queue, count]));
+    });
+  }
+
   async close(): Promise<void> {
     this.file.close();
   }

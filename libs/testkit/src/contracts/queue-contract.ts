@@ -176,6 +176,32 @@ export function queueContract(
   );
 
   contract(
+    'dead letters are counted by their queue, as often as there is one',
+    async ({ queue, now, holds }) => {
+      const counts = async () => [...(await queue.deadLetterCounts())].toSorted();
+      const bury = async (name: string, key: string): Promise<void> => {
+        await queue.push(name, key, bytes(key));
+        const delivery = await queue.pull(name, { ...now, waitMs: COMES_MS });
+        assert.equal(delivery?.key, key);
+        await delivery?.terminate('names no task');
+      };
+      assert.deepEqual(await counts(), []);
+      await bury('tasks.a', 'k1');
+      await bury('tasks.a', 'k2');
+      await bury('tasks.b c', 'k1');
+      await queue.push('tasks.d', 'alive', bytes('x'));
+
+      await holds(async () =>
+        assert.deepEqual(await counts(), [
+          ['tasks.a', 2],
+          ['tasks.b c', 1],
+        ]),
+      );
+      assert.equal((await queue.deadLetters('tasks.a', 10)).length, 2);
+    },
+  );
+
+  contract(
     'a terminated message is a dead letter with the reason',
     async ({ queue, now, take, holds }) => {
       await queue.push('tasks.a', 'k', bytes('junk'));

@@ -95,6 +95,11 @@ export class MemoryQueue implements WorkQueue {
     return this.dead.filter((letter) => letter.queue === queue).slice(0, limit);
   }
 
+  async deadLetterCounts(): Promise<ReadonlyMap<string, number>> {
+    const byQueue = Map.groupBy(this.dead, ({ queue }) => queue);
+    return new Map([...byQueue].map(([queue, letters]) => [queue, letters.length]));
+  }
+
   async close(): Promise<void> {
     for (const waiter of this.waiters) waiter.abort('woken');
   }
