@@ -39,15 +39,17 @@ test('what a reply subject says of a delivery is read in both of its forms', () 
 
 test('a pull of a fraction of a millisecond more gets what waits at once', skip, async () => {
   const { queue } = await open('fractions');
-  const startedMs = performance.now();
-  for (let i = 0; i < 8; i++) {
+  // Refused, each would wait for a pause of 250 ms at least once: one that did not is enough, on a machine that is late as well.
+  let quickestMs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 8 || (quickestMs >= 250 && i < 100); i++) {
     await queue.push('tasks.a', `k${i}`, NOTHING);
-    const delivery = await queue.pull('tasks.a', { ...PULL, waitMs: 2_000 + i / 3 });
+    const startedMs = performance.now();
+    const delivery = await queue.pull('tasks.a', { ...PULL, waitMs: 60_000 + (i % 2 ? 1 : 2) / 3 });
+    quickestMs = Math.min(quickestMs, performance.now() - startedMs);
     assert.equal(delivery?.key, `k${i}`);
     await delivery?.ack();
   }
-  // Refused, each would have waited for a pause of 250 ms at least once.
-  assert.ok(performance.now() - startedMs < 1_500);
+  assert.ok(quickestMs < 250, `${quickestMs} ms`);
 });
 
 test(
@@ -142,8 +144,17 @@ test(
     const COUNT = 250;
     let pushed = 0;
     let done = 0;
-    let lastMs = performance.now();
-    let worstMs = 0;
+    // Time as this server and this process have it: a machine that is late is late for these as well.
+    let beats = 0;
+    let last = 0;
+    let worst = 0;
+    const nc = await connect({ servers: server.url });
+    const beating = (async () => {
+      for (; !stop.signal.aborted; beats++) {
+        await systemClock.sleep(10);
+        await nc.flush();
+      }
+    })();
     const push = ({ queue }: NatsStores) => queue.push('tasks.a', `k${pushed++}`, NOTHING);
     for (const replica of replicas) for (let i = 0; i < 10; i++) await push(replica);
     const work = async (replica: NatsStores): Promise<void> => {
@@ -152,19 +163,18 @@ test(
         if (delivery === undefined) continue;
         await systemClock.sleep(5);
         await delivery.ack();
-        worstMs = Math.max(worstMs, performance.now() - lastMs);
-        lastMs = performance.now();
+        worst = Math.max(worst, beats - last);
+        last = beats;
         done += 1;
         if (pushed < COUNT) await push(replica);
         if (done === COUNT) stop.abort('done');
       }
     };
     await Promise.all([...replicas, ...replicas].map(work));
-    // A pull that the server forgot would be waited for until it expires.
-    assert.ok(
-      worstMs < 1_500,
-      `${worstMs.toFixed(0)} ms without a message on a queue full of them`,
-    );
+    await beating;
+    await nc.close();
+    // A pull that the server forgot would be waited for until it expires, after 15 s: some 1,400 of these.
+    assert.ok(worst < 300, `${worst} beats without a message on a queue full of them`);
   },
 );
 
