@@ -84,6 +84,13 @@ export const SHARD_BYTES_MAX = 512 * 1024 ** 2;
 export const TASK_TOKENS = 131_072;
 /** … and of a large one: half a minute of a laptop's core, seconds of a server's, so that none waits long for the last. */
 export const TASK_FLOPS = 5e11;
+/**
+ * A pass has so many tasks at least, whatever the model: with seven, two workers wait a tenth of the time for the last. Each
+ * costs tens of milliseconds beside the engine (journal, queue, its shard's blobs) …
+ */
+export const TASKS_SHARED = 16;
+/** … so that none is made smaller for that than ten seconds of a laptop's core. */
+export const SHARED_TASK_FLOPS = 2e11;
 /** Tasks of one side of a corpus; past them tasks grow. */
 export const TASKS_MAX = 128;
 /** Stretches that `tokens_max` is spread over: every one is begun in another place of the corpus. */

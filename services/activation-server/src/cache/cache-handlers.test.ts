@@ -202,7 +202,7 @@ test('a pass that no store or journal would hold is refused with what would fit'
   });
 });
 
-test('a large model is divided into tasks of seconds, a small one by tokens; and never into more than blobs allow', async () => {
+test('a pass is divided so that workers share it: by seconds, by tokens, and never into more than blobs allow', async () => {
   const gpt2Small = { n_layer: 12, n_head: 12, n_embd: 768, vocab_size: 50257, n_positions: 1024 };
   const { config } = readModelConfig('config.json', gpt2Config(gpt2Small));
   const large = { ...open.model, config };
@@ -218,6 +218,11 @@ test('a large model is divided into tasks of seconds, a small one by tokens; and
   assert.equal(taskTokens(open.model, { ...asked, hooks: HOOK }, corpus), CACHE_SIZES.taskTokens);
   const seconds = taskTokens(large, asked, corpus);
   assert.ok(seconds >= 2000 && seconds <= 4000, `${seconds}`); // 85 million weights, two operations each
+  // 30 000 tokens are ten such tasks: two workers would wait for the last of them.
+  const shared = 30_000 / taskTokens(large, asked, { bytes: 4 * 30_000 });
+  assert.ok(shared >= 16 && shared < 20, `${shared}`);
+  const short = taskTokens(large, asked, { bytes: 4 * 3000 });
+  assert.ok(short >= seconds / 3 && short < seconds / 2, `${short}: not below some seconds`);
   const spared = taskTokens(large, { ...asked, hooks: everywhere }, corpus);
   assert.ok((100_000 / spared) * (everywhere.length + 1) <= 1500);
 });

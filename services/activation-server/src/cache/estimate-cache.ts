@@ -10,9 +10,11 @@ import {
   SHARD_BYTES_MAX,
   SHARD_HOOK_BYTES_MAX,
   SHARD_TOKENS_MAX,
+  SHARED_TASK_FLOPS,
   TASK_BLOBS_MAX,
   TASK_FLOPS,
   TASK_TOKENS,
+  TASKS_SHARED,
 } from '../limits.ts';
 import { type CheckedCache, pointsOf, widthOf } from './cache-request.ts';
 import type { IndexedCorpus } from './corpora.ts';
@@ -58,8 +60,8 @@ export function shardTokens(
 }
 
 /**
- * Tokens of one task, about: what a core takes some seconds for, one full batch at least, and no more tasks than blobs can
- * be spared for.
+ * Tokens of one task, about: what a core takes some seconds for, less where several workers would wait for the last one, one
+ * full batch at least, and no more tasks than blobs can be spared for.
  */
 export function taskTokens(
   model: LoadedModel,
@@ -71,8 +73,11 @@ export function taskTokens(
   const plan = planForward(model, { hooks, pos: context });
   const { flops } = estimateForward(model, plan, { batch: 1, pos: context });
   const tasksMax = Math.max(1, Math.floor(TASK_BLOBS_MAX / (hooks.length + 1)));
-  const spared = Math.ceil(estimateTokens(corpus, asked.tokens_max) / tasksMax);
-  const quick = Math.ceil((TASK_FLOPS * context) / flops);
+  const total = estimateTokens(corpus, asked.tokens_max);
+  const tokensOf = (computed: number): number => Math.ceil((computed * context) / flops);
+  const shared = Math.max(tokensOf(SHARED_TASK_FLOPS), Math.ceil(total / TASKS_SHARED));
+  const quick = Math.min(tokensOf(TASK_FLOPS), shared);
+  const spared = Math.ceil(total / tasksMax);
   return Math.min(most, Math.max(BATCH_TOKENS_MAX, context, quick, spared));
 }
 
