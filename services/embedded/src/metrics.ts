@@ -61,7 +61,7 @@ export const STORE_METRICS: readonly MetricSpec[] = [
     name: 'stores_up',
     kind: 'gauge',
     unit: 'flag',
-    help: '1 when the store answered the last look, which is every 5 s; the process is unready after 20 s without its journal',
+    help: '1 when the store answered the last look, every 5 s at the journal and every 15 s at blobs; the process is unready after 20 s without its journal',
     labels: { store: ['journal', 'blobs'] },
   },
   {

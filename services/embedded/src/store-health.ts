@@ -1,7 +1,10 @@
 import type { Blobs, Clock, Journal, Log } from '@heddle/ports';
 
-/** How often the stores are asked, and when an answer is too late. */
-const EVERY_MS = 5_000;
+/** How often the journal is asked … */
+const JOURNAL_EVERY_MS = 5_000;
+/** … and blobs, which decide nothing here: a look at S3 is three milliseconds of this process, and there are many idle ones. */
+const BLOBS_EVERY_MS = 15_000;
+/** When an answer is too late. */
 const ANSWER_MS = 5_000;
 /** Electing a leader takes JetStream up to 9 s: replicas that all left their Service for that would make an outage of it. */
 export const AWAY_MS = 20_000;
@@ -26,6 +29,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
   const { log, onChange, onLook = () => undefined } = options;
   await Promise.all([
     watchStore(options, signal, {
+      everyMs: JOURNAL_EVERY_MS,
       ask: () => journal.read(NOBODY),
       away: (reason) => log.error('the journal is away: not ready', { reason }),
       back: () => log.info('the journal answers again: ready'),
@@ -34,6 +38,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
     }),
     // Calls and steering go on without blobs; unready replicas would take these away too.
     watchStore(options, signal, {
+      everyMs: BLOBS_EVERY_MS,
       ask: () => blobs.stat(NOTHING),
       away: (reason) => log.error('the blob store is away: jobs wait for it', { reason }),
       back: () => log.info('the blob store answers again'),
@@ -44,6 +49,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
 }
 
 interface Watched {
+  readonly everyMs: number;
   readonly ask: () => Promise<unknown>;
   readonly away: (reason: unknown) => void;
   readonly back: () => void;
@@ -55,7 +61,7 @@ interface Watched {
 async function watchStore(
   { clock }: Pick<HealthOptions, 'clock'>,
   signal: AbortSignal,
-  { ask, away, back, onLook, onChange }: Watched,
+  { everyMs, ask, away, back, onLook, onChange }: Watched,
 ): Promise<void> {
   let answeredMs = clock.monotonic();
   let isAnswering = true;
@@ -78,6 +84,6 @@ async function watchStore(
       else back();
       onChange(isAnswering);
     }
-    await clock.sleep(EVERY_MS, signal);
+    await clock.sleep(everyMs, signal);
   }
 }
