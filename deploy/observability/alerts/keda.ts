@@ -1,9 +1,18 @@
 import type { AlertGroup } from './alert.ts';
 
-/** Requests of KEDA to NATS' monitoring without an answer, by the names of its other metrics. */
-const UNANSWERED = `max by (namespace, scaledObject) (label_replace(
+/**
+ * Looks of KEDA that failed. Its metric for each queue (`keda_scaler_detail_errors_total`) stands still while there are no
+ * workers: 2.21 counts there only what an autoscaler asked for.
+ */
+const FAILED =
+  'max by (namespace, scaledObject) (increase(keda_scaled_object_errors_total{scaledObject=~".+-workers"}[5m]))';
+/** Requests to NATS' monitoring that got no answer, by the names of the former. */
+const UNANSWERED = `sum by (namespace, scaledObject) (label_replace(
   increase(keda_scaler_http_requests_total{scaled_resource=~".+-workers", status_code!="200"}[5m]),
-  "scaledObject", "$1", "scaled_resource", "(.+)")) > 0`;
+  "scaledObject", "$1", "scaled_resource", "(.+)"))`;
+/** Without an answer each look fails; a lost request now and then is no reason for the rest. */
+const IS_CUT_OFF = `2 * ${UNANSWERED}
+>= on (namespace, scaledObject) ${FAILED}`;
 const BESIDE_US = 'and on (namespace) group by (namespace) (heddle_build_info)';
 
 /** Needs the metrics of KEDA's operator, whose ScaledObjects the chart calls RELEASE-SERVICE-workers. */
@@ -13,8 +22,8 @@ export const KEDA: AlertGroup = {
     {
       name: 'HeddleScalerMisled',
       severity: 'warning',
-      expr: `max by (namespace, scaledObject) (increase(keda_scaled_object_errors_total{scaledObject=~".+-workers"}[5m])) > 0
-unless on (namespace, scaledObject) ${UNANSWERED}
+      expr: `${FAILED} > 0
+unless on (namespace, scaledObject) (${IS_CUT_OFF})
 ${BESIDE_US}`,
       for: '10m',
       summary:
@@ -25,7 +34,8 @@ ${BESIDE_US}`,
     {
       name: 'HeddleScalerCutOff',
       severity: 'warning',
-      expr: `${UNANSWERED}
+      expr: `${UNANSWERED} > 0
+and on (namespace, scaledObject) (${IS_CUT_OFF})
 ${BESIDE_US}`,
       for: '10m',
       summary:
