@@ -2,6 +2,8 @@
 export const S3_LIMITS = {
   /** Of a multipart upload: at S3's 10 000 parts this bounds a blob at 156 GiB. Smaller blobs are one request. */
   partBytes: 16 * 1024 * 1024,
+  /** Bytes in memory go up in one request up to this: a request that breaks off is begun again, so not all of a gigabyte. */
+  wholeBytes: 128 * 1024 * 1024,
   /** Parts in memory at once for one upload. */
   partsInFlight: 2,
   /** What one copy request may move; S3's own bound is 5 GiB. */

@@ -80,6 +80,29 @@ given(
   },
 );
 
+given('bytes in memory go up at once under their name, up to a bound', async () => {
+  const bytes = new Uint8Array(randomBytes(2 * PART_BYTES + 1));
+  const uploads = async (wholeBytes: number): Promise<number> => {
+    const prefix = `whole-${wholeBytes}/`;
+    const sizes = { partBytes: PART_BYTES, copyBytes: PART_BYTES, wholeBytes };
+    const blobs = await open({ prefix, sizes });
+    const { bucket } = blobs as unknown as { readonly bucket: Pick<S3Bucket, 'upload'> };
+    const upload = bucket.upload.bind(bucket);
+    let count = 0;
+    bucket.upload = (...asked) => {
+      count += 1;
+      return upload(...asked);
+    };
+    const { digest } = await blobs.put(bytes);
+    assert.ok(Buffer.from(await blobs.read(digest)).equals(bytes));
+    await blobs.close();
+    return count;
+  };
+
+  assert.equal(await uploads(bytes.length), 0);
+  assert.equal(await uploads(bytes.length - 1), 1);
+});
+
 given('a long stream that breaks off says why and leaves nothing', async () => {
   const prefix = 'broken/';
   const blobs = await open({ prefix });

@@ -54,12 +54,8 @@ export class S3Blobs implements Blobs {
   }
 
   async put(source: AsyncIterable<Uint8Array> | Uint8Array): Promise<BlobStat> {
-    const pieces = source instanceof Uint8Array ? once(source) : source[Symbol.asyncIterator]();
     return guarded('writing a blob', async () => {
-      const { head, ended } = await fill(pieces, this.bucket.partBytes);
-      const { digest, bytes } = ended
-        ? await this.putSmall(head)
-        : await this.putLarge(head, pieces);
+      const { digest, bytes } = await this.write(source);
       const found = await this.bucket.head(this.key(digest));
       if (found?.bytes !== bytes)
         throw damaged(digest, `${found?.bytes} of ${bytes} bytes arrived`);
@@ -179,6 +175,16 @@ export class S3Blobs implements Blobs {
       }
       ({ body } = await this.fetch(digest, at));
     }
+  }
+
+  /** Bytes that are all here have their name: they go there at once, without a copy here and another on the server. */
+  private async write(source: AsyncIterable<Uint8Array> | Uint8Array): Promise<Written> {
+    if (source instanceof Uint8Array && source.length <= this.bucket.wholeBytes) {
+      return this.putSmall(source);
+    }
+    const pieces = source instanceof Uint8Array ? once(source) : source[Symbol.asyncIterator]();
+    const { head, ended } = await fill(pieces, this.bucket.partBytes);
+    return ended ? this.putSmall(head) : this.putLarge(head, pieces);
   }
 
   private async putSmall(bytes: Uint8Array): Promise<Written> {

@@ -29,7 +29,11 @@ export interface S3BucketOptions {
   /** Without them the SDK looks where it always does: environment, files, the pod's identity. */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
   /** Smaller than `S3_LIMITS` in tests, so that a few megabytes take the path of many gigabytes. */
-  readonly sizes?: { readonly partBytes: number; readonly copyBytes: number };
+  readonly sizes?: {
+    readonly partBytes: number;
+    readonly copyBytes: number;
+    readonly wholeBytes?: number;
+  };
 }
 
 export interface S3Object {
@@ -44,13 +48,16 @@ export class S3Bucket {
   private readonly client: S3Client;
   private readonly bucket: string;
   private readonly copyBytes: number;
-  /** What is longer goes up in parts of this. */
+  /** What is longer goes up in parts of this … */
   readonly partBytes: number;
+  /** … but what lies in memory whole anyway. */
+  readonly wholeBytes: number;
 
   private constructor(options: S3BucketOptions) {
     this.client = new S3Client(configOf(options));
     this.bucket = options.bucket;
     this.partBytes = options.sizes?.partBytes ?? S3_LIMITS.partBytes;
+    this.wholeBytes = options.sizes?.wholeBytes ?? S3_LIMITS.wholeBytes;
     this.copyBytes = options.sizes?.copyBytes ?? S3_LIMITS.copyBytes;
   }
 
