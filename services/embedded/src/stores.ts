@@ -97,7 +97,7 @@ async function openShared(
   }
 }
 
-async function openBlobs(config: Config, { dataDirectory, clock }: StoreDeps): Promise<Blobs> {
+async function openBlobs(config: Config, { dataDirectory, clock, log }: StoreDeps): Promise<Blobs> {
   const { blobs } = config.stores;
   const bytesMax = config.blobsBytesMax;
   if (blobs.kind === 's3') {
@@ -107,7 +107,7 @@ async function openBlobs(config: Config, { dataDirectory, clock }: StoreDeps): P
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(region === undefined ? {} : { region }),
     };
-    return S3Blobs.open({ bucket, prefix, clock, bytesMax, ...where });
+    return S3Blobs.open({ bucket, prefix, clock, log, bytesMax, ...where });
   }
   const { DirectoryBlobs } = await import('@heddle/adapters/fs');
   const path = blobs.kind === 'directory' ? blobs.path : undefined;

@@ -17,6 +17,10 @@ export const S3_LIMITS = {
   idleMs: 60_000,
   /** Uploads and temporary objects older than this were left by a process that died. */
   uploadAgeMs: 24 * 3_600_000,
+  /** Blobs remembered as counted in the budget, some 100 bytes each; more are counted again when they are put again. */
+  countedMax: 100_000,
+  /** Of unfinished uploads, a thousand each, in one start: a server that goes on listing what was ended must not keep us from starting. */
+  uploadPagesMax: 100,
   /** HTTP dates name whole seconds; a blob counts as modified at the end of its second, so that gc errs on keeping. */
   secondMs: 1_000,
 } as const;

@@ -2,12 +2,25 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
+import {
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
 import { OperationError } from '@heddle/core';
-import { digestOf, missingServer, type S3Server, SERVERS, startS3 } from '@heddle/testkit';
+import {
+  digestOf,
+  type LogLine,
+  missingServer,
+  recordingLog,
+  type S3Server,
+  SERVERS,
+  startS3,
+} from '@heddle/testkit';
 import { systemClock } from '../clock/index.ts';
 import { S3Blobs, type S3BlobsOptions } from './index.ts';
-import type { S3Bucket } from './s3-bucket.ts';
+import { S3Bucket } from './s3-bucket.ts';
 import { s3Error } from './s3-error.ts';
 
 /** S3 takes no smaller parts, but for the last. */
@@ -33,7 +46,7 @@ async function* brokenOff(body: AsyncIterable<Uint8Array>, most: number) {
 }
 
 const missing = missingServer(SERVERS.s3);
-const given = (sentence: string, body: () => Promise<void>): void => {
+const given = (sentence: string, body: (t: TestContext) => Promise<void>): void => {
   void test(`S3: ${sentence}`, missing === undefined ? {} : { skip: missing }, body);
 };
 
@@ -143,6 +156,62 @@ given('past the budget nothing is kept, and what is removed makes room', async (
 
   await blobs.remove(digest);
   await blobs.put(new Uint8Array(6_000).fill(1));
+  await blobs.close();
+});
+
+given(
+  'what is there already takes no more of the budget, before and after a new start',
+  async () => {
+    const prefix = 'again/';
+    const bytes = new Uint8Array(6_000);
+    const blobs = await open({ prefix, bytesMax: 10_000 });
+    for (let time = 0; time < 3; time++) await blobs.put(bytes);
+    await blobs.put(new Uint8Array(4_000));
+    await assert.rejects(blobs.put(new Uint8Array(1)), code('resource_exhausted'));
+    await blobs.close();
+
+    const again = await open({ prefix, bytesMax: 10_000 });
+    const { digest } = await again.put(bytes);
+    await again.remove(digest);
+    await again.put(new Uint8Array(6_000).fill(1));
+    await assert.rejects(again.put(bytes), code('resource_exhausted'));
+    await again.close();
+  },
+);
+
+given(
+  'a role that may not list uploads starts all the same, and is told who must free them',
+  async (t) => {
+    const denied = Object.assign(new Error('Access Denied'), {
+      ...{ name: 'AccessDenied', $metadata: { httpStatusCode: 403 } },
+    });
+    const uploads = t.mock.method(S3Bucket.prototype, 'abortUploads', () => Promise.reject(denied));
+    const lines: LogLine[] = [];
+    const blobs = await open({ log: recordingLog(lines) });
+    assert.equal(uploads.mock.callCount(), 1);
+    assert.match(lines.map(({ message }) => message).join(), /life-cycle rule/);
+    await blobs.put(new Uint8Array(10));
+    await blobs.close();
+  },
+);
+
+given('unfinished uploads of every page are ended', async () => {
+  const prefix = 'pages/';
+  const blobs = await open({ prefix });
+  const { bucket } = blobs as unknown as { bucket: { client: S3Client } };
+  const { client } = bucket;
+  const target = { Bucket: 'heddle-test' };
+  for (const Key of ['a', 'b', 'c'].map((name) => `${prefix}tmp/${name}`)) {
+    await client.send(new CreateMultipartUploadCommand({ ...target, Key }));
+  }
+  const list = () => client.send(new ListMultipartUploadsCommand({ ...target, Prefix: prefix }));
+  assert.equal((await list()).Uploads?.length, 3);
+  client.middlewareStack.add(
+    (next) => (args) => next({ ...args, input: { ...args.input, MaxUploads: 2 } }),
+    { step: 'initialize' },
+  );
+  await blobs.sweep(-3_600_000);
+  assert.deepEqual((await list()).Uploads ?? [], []);
   await blobs.close();
 });
 

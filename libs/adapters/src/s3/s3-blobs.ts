@@ -7,13 +7,14 @@ import {
   OperationError,
   resourceExhausted,
 } from '@heddle/core';
-import type { BlobDigest, BlobStat, Blobs, Clock } from '@heddle/ports';
+import type { BlobDigest, BlobStat, Blobs, Clock, Log } from '@heddle/ports';
 import { S3_LIMITS } from './limits.ts';
 import { S3Bucket, type S3BucketOptions } from './s3-bucket.ts';
 import { guarded, isAbsent, s3Error } from './s3-error.ts';
 
 export interface S3BlobsOptions extends S3BucketOptions {
   readonly clock: Clock;
+  readonly log?: Log;
   /** Begins every key, so that several Heddles can share a bucket. */
   readonly prefix?: string;
   /** Budget of what is under the prefix, as far as this process knows; corrected by each `list`. */
@@ -34,13 +35,17 @@ interface Written {
 export class S3Blobs implements Blobs {
   private readonly bucket: S3Bucket;
   private readonly clock: Clock;
+  private readonly log: Log | undefined;
   private readonly prefix: string;
   private readonly bytesMax: number;
   private usedBytes = 0;
+  /** Blobs that are in that sum: put again, they take no more. */
+  private readonly counted = new Set<BlobDigest>();
 
-  private constructor(bucket: S3Bucket, { clock, prefix, bytesMax }: S3BlobsOptions) {
+  private constructor(bucket: S3Bucket, { clock, log, prefix, bytesMax }: S3BlobsOptions) {
     this.bucket = bucket;
     this.clock = clock;
+    this.log = log;
     this.prefix = prefix ?? 'heddle/';
     this.bytesMax = bytesMax ?? Number.POSITIVE_INFINITY;
   }
@@ -59,7 +64,7 @@ export class S3Blobs implements Blobs {
       const found = await this.bucket.head(this.key(digest));
       if (found?.bytes !== bytes)
         throw damaged(digest, `${found?.bytes} of ${bytes} bytes arrived`);
-      this.usedBytes += bytes;
+      this.count(digest, bytes);
       return { digest, bytes, modifiedMs: found.modifiedMs };
     });
   }
@@ -97,10 +102,12 @@ export class S3Blobs implements Blobs {
     if (found.modifiedMs > (options.unlessModifiedSinceMs ?? Infinity)) return;
     await guarded(`removing ${digest}`, () => this.bucket.remove(this.key(digest)));
     this.usedBytes -= found.bytes;
+    this.counted.delete(digest);
   }
 
   async *list(): AsyncGenerator<BlobStat> {
     let total = 0;
+    const listed: BlobDigest[] = [];
     const root = `${this.prefix}blobs/`;
     const objects = this.bucket.list(root)[Symbol.asyncIterator]();
     for (;;) {
@@ -109,15 +116,25 @@ export class S3Blobs implements Blobs {
       const digest = `sha256:${value.key.slice(root.length + 'ab/'.length)}` as const;
       if (!DIGEST.test(digest)) continue;
       total += value.bytes;
+      if (listed.length < S3_LIMITS.countedMax) listed.push(digest);
       yield { digest, bytes: value.bytes, modifiedMs: value.modifiedMs };
     }
     this.usedBytes = total;
+    this.counted.clear();
+    for (const digest of listed) this.counted.add(digest);
   }
 
   /** Frees temporary objects and unfinished uploads older than this. */
   async sweep(ageMs: number): Promise<void> {
     const beforeMs = this.clock.now() - ageMs;
-    await this.bucket.abortUploads(this.prefix, beforeMs);
+    try {
+      await this.bucket.abortUploads(this.prefix, beforeMs);
+    } catch (thrown) {
+      const error = OperationError.from(s3Error(thrown, 'freeing unfinished uploads'));
+      if (error.code !== 'permission_denied') throw error;
+      const hint = 'a life-cycle rule of the bucket must (AbortIncompleteMultipartUpload)';
+      this.log?.warn(`unfinished uploads are not ours to free: ${hint}`, { error });
+    }
     for await (const { key, modifiedMs } of this.bucket.list(`${this.prefix}tmp/`)) {
       if (modifiedMs < beforeMs) await this.bucket.remove(key);
     }
@@ -188,9 +205,9 @@ export class S3Blobs implements Blobs {
   }
 
   private async putSmall(bytes: Uint8Array): Promise<Written> {
-    this.checkBudget(bytes.length);
     const hash = createHash('sha256').update(bytes).digest();
     const digest = `sha256:${hash.toString('hex')}` as const;
+    if (!this.counted.has(digest)) this.checkBudget(bytes.length);
     await this.bucket.put(this.key(digest), bytes, hash);
     return { digest, bytes: bytes.length };
   }
@@ -232,6 +249,12 @@ export class S3Blobs implements Blobs {
     } finally {
       await rest.return?.();
     }
+  }
+
+  private count(digest: BlobDigest, bytes: number): void {
+    if (this.counted.has(digest)) return;
+    this.usedBytes += bytes;
+    if (this.counted.size < S3_LIMITS.countedMax) this.counted.add(digest);
   }
 
   private checkBudget(bytes: number): void {

@@ -195,15 +195,21 @@ export class S3Bucket {
     } while (token !== undefined);
   }
 
-  /** Ends multipart uploads under a prefix that began before this time. */
+  /**
+   * Ends multipart uploads under a prefix that began before this time. The first page again and again while that ends some: not
+   * every server goes on from a marker that it gave.
+   */
   async abortUploads(prefix: string, beforeMs: number): Promise<void> {
     const target = { Bucket: this.bucket };
-    const { Uploads = [] } = await this.client.send(
-      new ListMultipartUploadsCommand({ ...target, Prefix: prefix }),
-    );
-    for (const { Key, UploadId, Initiated } of Uploads) {
-      if ((Initiated?.getTime() ?? Infinity) >= beforeMs) continue;
-      await this.client.send(new AbortMultipartUploadCommand({ ...target, Key, UploadId }));
+    for (let pages = 0; pages < S3_LIMITS.uploadPagesMax; pages++) {
+      const { Uploads = [], IsTruncated } = await this.client.send(
+        new ListMultipartUploadsCommand({ ...target, Prefix: prefix }),
+      );
+      const old = Uploads.filter(({ Initiated }) => (Initiated?.getTime() ?? Infinity) < beforeMs);
+      for (const { Key, UploadId } of old) {
+        await this.client.send(new AbortMultipartUploadCommand({ ...target, Key, UploadId }));
+      }
+      if (old.length === 0 || IsTruncated !== true) return;
     }
   }
 
