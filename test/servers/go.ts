@@ -41,11 +41,11 @@ async function download(module: string, scratch: string): Promise<Downloaded> {
 /** Builds a program of a module into a file. */
 export async function buildGo(recipe: GoRecipe, into: string, scratch: string): Promise<void> {
   const module = await download(recipe.module, scratch);
-  const printed = await command(['go', 'mod', 'edit', '-json', module.GoMod], {
-    timeoutMs: DOWNLOAD_TIMEOUT_MS,
-    what: `reading ${module.GoMod}`,
-  });
-  writeFileSync(join(scratch, 'go.mod'), wrapper(module, JSON.parse(printed) as ModFile));
+  const wanted = [await required(module)];
+  if (recipe.beside !== undefined) {
+    wanted.push(await required(await download(recipe.beside, scratch)));
+  }
+  writeFileSync(join(scratch, 'go.mod'), wrapper(wanted));
   const stamps = Object.entries(recipe.stamp ?? {}).map(([name, value]) => `-X ${name}=${value}`);
   const args = ['-mod=mod', '-trimpath', '-ldflags', ['-s -w', ...stamps].join(' '), '-o', into];
   const tags = recipe.tags === undefined ? [] : ['-tags', recipe.tags];
@@ -58,26 +58,38 @@ export async function buildGo(recipe: GoRecipe, into: string, scratch: string): 
   });
 }
 
+/** What a module of ours says that requires another. */
+interface Required {
+  /** The least Go that it wants. */
+  readonly go: string;
+  readonly lines: readonly string[];
+}
+
 /**
- * A module of ours around the program's: what `go install MODULE@VERSION` does, but for modules with replacements, which it
- * refuses. Replacements by another module are taken over. One by a folder stands for a module that was released along with it:
- * its requirement names the version, or, in Kubernetes, v0.0.0, where v1.34.4 goes with v0.34.4 of all the others.
+ * Requires a module: what `go install MODULE@VERSION` does, but for modules with replacements, which it refuses. Replacements by
+ * another module are taken over. One by a folder stands for a module that was released along with it: its requirement names the
+ * version, or, in Kubernetes, v0.0.0, where v1.34.4 goes with v0.34.4 of all the others.
  */
-function wrapper({ Path, Version }: Downloaded, { Go, Require, Replace }: ModFile): string {
-  const required = new Map((Require ?? []).map((each) => [each.Path, each.Version]));
+async function required({ Path, Version, GoMod }: Downloaded): Promise<Required> {
+  const printed = await command(['go', 'mod', 'edit', '-json', GoMod], {
+    timeoutMs: DOWNLOAD_TIMEOUT_MS,
+    what: `reading ${GoMod}`,
+  });
+  const { Go, Require, Replace } = JSON.parse(printed) as ModFile;
+  const versions = new Map((Require ?? []).map((each) => [each.Path, each.Version]));
   const replaced = (Replace ?? []).flatMap(({ Old, New }) => {
     const old = Old.Version === undefined ? Old.Path : `${Old.Path} ${Old.Version}`;
     if (New.Version !== undefined) return [`replace ${old} => ${New.Path} ${New.Version}`];
-    if (required.get(Old.Path) !== 'v0.0.0') return [];
+    if (versions.get(Old.Path) !== 'v0.0.0') return [];
     return [`replace ${old} => ${Old.Path} ${Version.replace(/^v1\./, 'v0.')}`];
   });
-  return [
-    'module heddle.test/server',
-    `go ${Go}`,
-    `require ${Path} ${Version}`,
-    ...replaced,
-    '',
-  ].join('\n');
+  return { go: Go, lines: [`require ${Path} ${Version}`, ...replaced] };
+}
+
+/** A module of ours around the program's. Go raises the version that it says it wants by itself, if it is too low. */
+function wrapper(wanted: readonly Required[]): string {
+  const lines = wanted.flatMap(({ lines }) => lines);
+  return ['module heddle.test/server', `go ${wanted[0]?.go}`, ...lines, ''].join('\n');
 }
 
 /** The YAML files of a module's folder as one text. */

@@ -31,6 +31,7 @@ export {
   startControlPlane,
 } from './kubernetes/control-plane.ts';
 export type { NodeSpec } from './kubernetes/nodes.ts';
+export { USAGE_ANNOTATIONS } from './kubernetes/usage.ts';
 export { closedLoop, openLoop, quantile, type Sample } from './load/open-loop.ts';
 export { type Launched, type LaunchOptions, launch, launchCommand } from './processes/launch.ts';
 export {

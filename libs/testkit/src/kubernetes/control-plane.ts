@@ -2,16 +2,18 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { assert } from '@heddle/core';
 import { makeAuthority, writeTls } from '../certificates.ts';
 import { stablePort } from '../cluster/stable-port.ts';
 import type { Launched } from '../processes/launch.ts';
-import { missingServer, SERVERS, serverPath } from '../servers/binaries.ts';
+import { missingServer, SERVERS, type ServerProgram, serverPath } from '../servers/binaries.ts';
 import { until } from '../servers/free-port.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { ApiClient } from './api-client.ts';
 import { kedaObjects } from './keda-objects.ts';
 import { type NodeSpec, nodeObject } from './nodes.ts';
 import * as programs from './programs.ts';
+import { usageConfiguration, usageObjects, usagePath } from './usage.ts';
 
 /** A real Kubernetes control plane with KEDA, whose nodes are played by kwok. */
 export interface ControlPlane {
@@ -22,6 +24,11 @@ export interface ControlPlane {
   helm(args: readonly string[]): Promise<string>;
   /** Objects, or YAML, as `kubectl apply` has them. */
   apply(what: readonly object[] | string): Promise<void>;
+  /**
+   * Starts the metrics server, with `usage`: it answers when this resolves, with figures of the pods that were there ten
+   * seconds later (of others within twenty).
+   */
+  startMetricsServer(): Promise<void>;
   /** What a program said last: `keda-operator`, `kube-apiserver`. */
   said(program: string): string;
   /** Ends everything and removes the folder. */
@@ -33,6 +40,8 @@ export interface ControlPlaneOptions {
   readonly nodes?: readonly NodeSpec[];
   /** False: nothing is scaled by queues; starts sooner. */
   readonly keda?: boolean;
+  /** True: nodes say what their pods use, which is what the pods' annotations say (`USAGE_ANNOTATIONS`). */
+  readonly usage?: boolean;
 }
 
 const NODES: readonly NodeSpec[] = [
@@ -71,9 +80,9 @@ const KINDS = [
 /** On a busy machine each part may take long; each is waited for as it comes. */
 const PART_MS = 90_000;
 
-/** Why a test that needs a control plane cannot run; undefined when it can. */
-export function missingControlPlane(): string | undefined {
-  const missing = NEEDED.map(missingServer).find((reason) => reason !== undefined);
+/** Why a test that needs a control plane, and these, cannot run; undefined when it can. */
+export function missingControlPlane(...also: readonly ServerProgram[]): string | undefined {
+  const missing = [...NEEDED, ...also].map(missingServer).find((reason) => reason !== undefined);
   return missing && `no control plane: ${missing.replace(')', ' -- control-plane)')}`;
 }
 
@@ -89,12 +98,23 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     await folder.remove();
   };
   try {
-    const { ground, client } = await prepare(folder.path);
-    clients.push(client);
-    const plane = handle({ ground, client, running, stop });
+    const { ground, client, kubelet } = await prepare(folder.path, options.usage ?? false);
+    clients.push(client, kubelet);
     const start = async (program: (ground: programs.Ground) => programs.CommandLine) => {
       const command = program(ground);
       running.set(command[0].name, await programs.launchProgram(command, ground));
+    };
+    const plane: ControlPlane = {
+      ...handle({ ground, client, running, stop }),
+      startMetricsServer: async () => {
+        assert(ground.hasUsage, 'a control plane whose nodes say what pods use');
+        // kwok gets to know of pods when it is first asked for one, and that answer is without them.
+        const nodes = await client.list('/api/v1/nodes');
+        await Promise.all(nodes.map(({ metadata }) => kubelet.get(usagePath(metadata.name))));
+        await start(programs.metricsServer);
+        await plane.apply(usageObjects(ground.ports));
+        await ready(plane, 'metrics-server', '/apis/metrics.k8s.io/v1beta1', running);
+      },
     };
     await start(programs.etcd);
     await start(programs.apiserver);
@@ -117,10 +137,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 }
 
 /** Certificates, tokens and the kubeconfig. */
-async function prepare(folder: string) {
+async function prepare(folder: string, hasUsage: boolean) {
   const names = [
     ...['etcd', 'etcdPeer', 'api', 'kedaAdapter', 'kedaAdapterMetrics'],
-    ...['kedaMetrics', 'kedaHealth', 'kedaService'],
+    ...['kedaMetrics', 'kedaHealth', 'kedaService', 'kubelet', 'metricsServer'],
   ];
   const ports = Object.fromEntries(
     await Promise.all(names.map(async (name) => [name, await stablePort()] as const)),
@@ -152,8 +172,12 @@ async function prepare(folder: string) {
   };
   await writeFile(kubeconfig, JSON.stringify(config), { mode: 0o600 });
   for (const name of ['helm', 'kube']) await mkdir(join(folder, name));
-  const ground: programs.Ground = { folder, kubeconfig, ports };
-  return { ground, client: new ApiClient(server, token, authority.ca) };
+  if (hasUsage) await writeFile(join(folder, 'usage.yaml'), usageConfiguration());
+  const ground: programs.Ground = { folder, kubeconfig, ports, hasUsage };
+  const client = new ApiClient(server, token, authority.ca);
+  // One for all nodes; it asks nobody who they are.
+  const kubelet = new ApiClient(`https://127.0.0.1:${ports.kubelet}`, '', authority.ca);
+  return { ground, client, kubelet };
 }
 
 interface Parts {
@@ -163,7 +187,12 @@ interface Parts {
   readonly stop: () => Promise<void>;
 }
 
-function handle({ ground, client, running, stop }: Parts): ControlPlane {
+function handle({
+  ground,
+  client,
+  running,
+  stop,
+}: Parts): Omit<ControlPlane, 'startMetricsServer'> {
   const { kubeconfig, folder } = ground;
   // Neither reads or writes what belongs to whoever runs the tests.
   const env = {

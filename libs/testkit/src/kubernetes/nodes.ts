@@ -1,3 +1,5 @@
+import { usagePath } from './usage.ts';
+
 /** A machine that is played: pods on it become Ready, nothing runs in them. */
 export interface NodeSpec {
   readonly name: string;
@@ -27,7 +29,11 @@ export function nodeObject({ name, gpus = {}, labels = {} }: NodeSpec): object {
     kind: 'Node',
     metadata: {
       name,
-      annotations: { 'kwok.x-k8s.io/node': 'fake' },
+      annotations: {
+        'kwok.x-k8s.io/node': 'fake',
+        // All nodes have one kubelet, so each has a path of its own.
+        'metrics.k8s.io/resource-metrics-path': usagePath(name),
+      },
       labels: {
         'kubernetes.io/os': 'linux',
         'kubernetes.io/arch': 'amd64',

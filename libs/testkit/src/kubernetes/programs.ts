@@ -13,6 +13,9 @@ export interface Ports {
   readonly kedaMetrics: number;
   readonly kedaHealth: number;
   readonly kedaService: number;
+  /** kwok's, in the place of the kubelets': what pods use. */
+  readonly kubelet: number;
+  readonly metricsServer: number;
 }
 
 /** What all of the programs need to know. */
@@ -20,6 +23,8 @@ export interface Ground {
   readonly folder: string;
   readonly kubeconfig: string;
   readonly ports: Ports;
+  /** Whether nodes say what their pods use. */
+  readonly hasUsage: boolean;
 }
 
 /** What an HPA waits before it looks again, and before it takes back what it gave. */
@@ -96,11 +101,38 @@ export const scheduler = ({ kubeconfig }: Ground): CommandLine => [
   '--secure-port=0',
 ];
 
-export const kwok = ({ kubeconfig }: Ground): CommandLine => [
+export const kwok = ({ folder, kubeconfig, ports, hasUsage }: Ground): CommandLine => [
   SERVERS.kwok,
   `--kubeconfig=${kubeconfig}`,
   '--manage-all-nodes=true',
-  '--server-address=',
+  ...(hasUsage
+    ? [
+        `--config=${folder}/usage.yaml`,
+        `--server-address=127.0.0.1:${ports.kubelet}`,
+        // What nodes say of where their kubelet is.
+        '--node-ip=127.0.0.1',
+        `--node-port=${ports.kubelet}`,
+        `--tls-cert-file=${folder}/tls.crt`,
+        `--tls-private-key-file=${folder}/tls.key`,
+      ]
+    : ['--server-address=']),
+];
+
+/** Looks as often as it can be told to. The first look finds nothing to compare with: figures come with the second. */
+export const metricsServer = ({ folder, kubeconfig, ports }: Ground): CommandLine => [
+  SERVERS.metricsServer,
+  `--kubeconfig=${kubeconfig}`,
+  `--authentication-kubeconfig=${kubeconfig}`,
+  `--authorization-kubeconfig=${kubeconfig}`,
+  '--bind-address=127.0.0.1',
+  `--secure-port=${ports.metricsServer}`,
+  `--tls-cert-file=${folder}/tls.crt`,
+  `--tls-private-key-file=${folder}/tls.key`,
+  '--metric-resolution=10s',
+  '--kubelet-request-timeout=9s',
+  '--kubelet-preferred-address-types=InternalIP',
+  '--kubelet-use-node-status-port',
+  `--kubelet-certificate-authority=${folder}/ca.crt`,
 ];
 
 export const kedaOperator = ({ folder, kubeconfig, ports }: Ground): CommandLine => [

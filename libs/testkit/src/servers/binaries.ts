@@ -32,6 +32,8 @@ export const SERVERS = {
   kwok: { name: 'kwok', version: '0.7.0' },
   kedaOperator: keda('keda-operator'),
   kedaAdapter: keda('keda-adapter'),
+  /** What autoscalers by CPU and memory ask. */
+  metricsServer: { name: 'metrics-server', version: '0.9.0' },
   /** What rules and panels about pods and autoscalers ask. */
   kubeStateMetrics: { name: 'kube-state-metrics', version: '2.18.0' },
   /** Definitions of kinds, one YAML file each: ScaledObject; ServiceMonitor, PrometheusRule; Certificate; HTTPRoute. */
