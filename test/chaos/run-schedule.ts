@@ -6,13 +6,13 @@ import { type Blow, strike } from './strike.ts';
 import { patiently, type Workload } from './work.ts';
 
 /** After the fault is over, everything must be: a job that needs longer hangs. */
-const HUNG_MS = 60_000;
+const HUNG_MS = 240_000;
 /** What a job leaves on the queue is handed out once more and found to be over. */
-const LEFTOVERS_MS = 15_000;
+const LEFTOVERS_MS = 60_000;
 /** A job that waits so long for its first attempt, with nothing broken, hangs. */
-const BEGIN_MS = 30_000;
+const BEGIN_MS = 120_000;
 /** A fault that came too early or too late is tried again at another time, so often. */
-const TRIES_MAX = 6;
+const TRIES_MAX = 20;
 
 /** What a job made, and how long it took, when nothing broke. */
 export interface Undisturbed {

@@ -6,7 +6,7 @@ import type { Contrast } from '@heddle/ports/proto/qk';
 import type { Planned, Work } from './schedule.ts';
 
 /** A client that goes on asking while the cluster says that it is away or full: so long, so often. */
-const PATIENCE_MS = 40_000;
+const PATIENCE_MS = 120_000;
 const RETRY_MS = 100;
 
 const NAMES = ['Mary', 'Sarah', 'Anna', 'Kate', 'Laura', 'Emily', 'John', 'Paul', 'Kevin', 'Simon'];
