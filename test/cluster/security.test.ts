@@ -153,10 +153,10 @@ async function code(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-const models = ({ activation }: Heddle) => activation.ListModels({}, { timeoutMs: 10_000 });
-const fit = ({ qk }: Heddle) => qk.StartFit({}, { timeoutMs: 10_000 });
+const models = ({ activation }: Heddle) => activation.ListModels({}, { timeoutMs: 60_000 });
+const fit = ({ qk }: Heddle) => qk.StartFit({}, { timeoutMs: 60_000 });
 const remove = ({ activation }: Heddle) =>
-  activation.RemoveModel({ name: 'none' }, { timeoutMs: 10_000 });
+  activation.RemoveModel({ name: 'none' }, { timeoutMs: 60_000 });
 
 /** As a person with this token would type it. */
 async function typed(token: string, ...argv: readonly string[]): Promise<void> {
@@ -260,7 +260,7 @@ test('behind the front door only certificates of the cluster count, and a token 
     return { tls: { files }, close: () => files.close() };
   };
   for (const service of ['activation', 'lorsa', 'qk', 'circuit', 'attribution'] as const) {
-    const list = ({ jobs }: Heddle) => jobs.List({}, { timeoutMs: 10_000 });
+    const list = ({ jobs }: Heddle) => jobs.List({}, { timeoutMs: 60_000 });
     for (const [what, issued] of Object.entries(shown)) {
       const access = issued === undefined ? undefined : await accessOf(issued);
       // The server is checked by its name as a member; a person's client would not even get there.

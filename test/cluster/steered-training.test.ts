@@ -3,17 +3,19 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { JOB_LIMITS } from '@heddle/actor';
 import { temporaryFolder } from '@heddle/testkit';
 import { digestsOf, down, stepsReached, type Up, up } from './fixtures/served-training.ts';
 
 const HEDDLE = fileURLToPath(new URL('../../services/embedded/bin/heddle.js', import.meta.url));
 /** Some seconds: a command of another process must find it running. */
 const STEPS = 1_200;
+/** What a worker that hears of a cancellation at once has in flight, and what it does while we ask how many it has done. */
+const IN_FLIGHT_MOST = STEPS / 8;
 const run = promisify(execFile);
 
 const LINES = Array.from({ length: 20 }, (_, i) => ({
@@ -25,6 +27,29 @@ async function typed({ address }: Up, ...argv: string[]): Promise<Record<string,
   const env = { ...process.env, HEDDLE_SERVER: address };
   const { stdout } = await run(process.execPath, [HEDDLE, ...argv, '--json'], { env });
   return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+/**
+ * The same while it computes: on a machine that does much else a command needs longer to begin than the training to end. So the
+ * server stands still until the command is at its door.
+ */
+async function typedMeanwhile(one: Up, ...argv: string[]): Promise<Record<string, unknown>> {
+  const server = new URL(`tcp://${one.address}`);
+  const door = createServer((client) => {
+    one.process.kill('SIGCONT');
+    const behind = connect(Number(server.port), server.hostname);
+    for (const socket of [client, behind]) socket.on('error', () => undefined); // `close` follows
+    client.pipe(behind).pipe(client);
+  });
+  await new Promise<void>((resolve) => door.listen(0, '127.0.0.1', resolve));
+  one.process.kill('SIGSTOP');
+  try {
+    const { port } = door.address() as AddressInfo;
+    return await typed({ ...one, address: `127.0.0.1:${port}` }, ...argv);
+  } finally {
+    one.process.kill('SIGCONT');
+    door.close();
+  }
 }
 
 const stateIn = (document: Record<string, unknown>) => (document['job'] as { state: string }).state;
@@ -62,7 +87,7 @@ test('a paused training keeps every step, does none meanwhile, and resumed it en
   const id = await trained(two, other.path, 1);
   await stepsReached(two, id, STEPS / 12);
 
-  assert.equal(stateIn(await typed(two, 'job', 'pause', id)), 'paused');
+  assert.equal(stateIn(await typedMeanwhile(two, 'job', 'pause', id)), 'paused');
   await until(async () => (await attempts(two, 'released')) === 1);
   const steps = await two.steps();
   assert.equal(stateIn(await typed(two, 'job', 'show', id)), 'paused');
@@ -85,15 +110,17 @@ test('a cancelled training is cancelled at once and computes nothing after the s
   const id = await trained(one, data.path, 2);
   await stepsReached(one, id, STEPS / 12);
 
-  assert.equal(stateIn(await typed(one, 'job', 'cancel', id)), 'cancelled');
-  const toldMs = performance.now();
+  assert.equal(stateIn(await typedMeanwhile(one, 'job', 'cancel', id)), 'cancelled');
+  const [told, toldMs] = [await one.steps(), performance.now()];
   await until(async () => (await attempts(one, 'lost')) === 1);
   const ms = performance.now() - toldMs;
-
-  // What is in flight is at most a few steps; from another process it would take up to the interval of its looks.
-  t.diagnostic(`the worker had stopped ${ms.toFixed(0)} ms after the command had said so`);
-  assert.ok(ms < JOB_LIMITS.stopCheckMs + 1_000, `${ms} ms`);
   const steps = await one.steps();
+
+  // In steps, which a machine that is late makes fewer of: a few in flight. Somebody who does not hear goes on to the end.
+  t.diagnostic(
+    `the worker had stopped ${ms.toFixed(0)} ms and ${steps - told} steps after the command had said so`,
+  );
+  assert.ok(steps - told <= IN_FLIGHT_MOST, `${steps - told} steps`);
   assert.ok(steps < STEPS);
   assert.equal(stateIn(await typed(one, 'job', 'show', id)), 'cancelled');
   const refused = await typed(one, 'job', 'resume', id).catch((error: { code: number }) => error);

@@ -105,7 +105,8 @@ test('the main job finds on six processes what it finds in one', { skip }, (t) =
   same([there, here]);
   const seconds = (tour: TourReport) => tour.seconds.all.toFixed(1);
   t.diagnostic(`the tour: cluster ${seconds(there)} s, alone ${seconds(here)} s`);
-  const bound = 3 * here.seconds.all + 10;
+  // Nothing waits for what does not come: that would be minutes, and a machine's speed is not what is tested.
+  const bound = 10 * here.seconds.all + 60;
   assert.ok(there.seconds.all < bound, 'no job waits for anything but its work');
 });
 
