@@ -48,12 +48,16 @@ export const JOB_LIMITS = {
   tracedMs: 3_600_000,
   /** How often a running task looks whether it was cancelled or paused by another process: the stated bound. */
   stopCheckMs: 1_000,
+  /** A running task goes on telling the queue that it lives while a look at the journal takes at most so long: an election, and the tries of it. */
+  lookPatienceMs: 20_000,
   /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */
   stuckAfterMs: 300_000,
   /** What a lost effect can delay a job by (a crash between append and enqueue); up to a fifth sooner, so that replicas spread. */
   reconcileEveryMs: 10_000,
   /** Jobs of kinds that only other processes run are helped when nothing happened to them for so long. */
   foreignAfterMs: 120_000,
+  /** Lengths of blobs remembered, some 150 bytes each: more than one result names. */
+  blobSizesMax: 20_000,
   /** Journals read at a time by whoever reads all of them. */
   readsAtOnce: 16,
   /** What is past its kind's budget is freed by itself so often. */

@@ -1,7 +1,5 @@
 import { canonicalJson, type Json, OperationError, present } from '@heddle/core';
 import {
-  type BlobDigest,
-  type Blobs,
   type Callers,
   type Clock,
   type Delivery,
@@ -16,7 +14,6 @@ import type { JobMessage } from '../job/messages.ts';
 import { type JobState, ownerOf } from '../job/state.ts';
 import { decodeTask, type TaskMessage } from '../job/task-message.ts';
 import { JOB_LIMITS } from '../limits.ts';
-import { inParallel } from './in-parallel.ts';
 import type { JobActors } from './job-actors.ts';
 import type { JobKind, KindLimits, TaskOutput } from './job-kind.ts';
 import { attemptSpan } from './job-spans.ts';
@@ -24,12 +21,13 @@ import { Lease } from './lease.ts';
 import type { JobMeters } from './metrics.ts';
 import { progressSubject } from './progress-book.ts';
 import { type Reduction, runTask } from './run-task.ts';
+import type { SizedBlobs } from './sized-blobs.ts';
 import { maySave, type StopReason } from './stop-reason.ts';
 import { AttemptContext, jobError } from './task-context.ts';
 
 export interface AttemptPorts {
   readonly actors: JobActors;
-  readonly blobs: Blobs;
+  readonly blobs: SizedBlobs;
   readonly clock: Clock;
   readonly events: Events;
   readonly log: Log;
@@ -230,7 +228,7 @@ export class Attempt {
     });
   }
 
-  private async keep(output: TaskOutput, blobs: Blobs): Promise<KeptOutput> {
+  private async keep(output: TaskOutput, blobs: SizedBlobs): Promise<KeptOutput> {
     const { references = [], provenance = {} } = output;
     const { digest, bytes } =
       output.blob === undefined
@@ -239,7 +237,7 @@ export class Attempt {
     const kept = { blob: digest, bytes, references, provenance };
     if (references.length === 0) return kept;
     try {
-      return { ...kept, retained: bytes + (await bytesOf(references, blobs)) };
+      return { ...kept, retained: bytes + (await blobs.bytesOf(references)) };
     } catch {
       return kept; // what its owner is charged with is not worth the work
     }
@@ -320,15 +318,6 @@ export class Attempt {
     this.span.set({ 'heddle.task.outcome': outcome });
     this.options.ports.meters.count('jobs_attempts_total', this.options.kind.kind, { outcome });
   }
-}
-
-/** Of these blobs, each once. */
-async function bytesOf(digests: readonly BlobDigest[], blobs: Blobs): Promise<number> {
-  let sum = 0;
-  await inParallel(JOB_LIMITS.readsAtOnce, new Set(digests), async (digest) => {
-    sum += (await blobs.stat(digest))?.bytes ?? 0;
-  });
-  return sum;
 }
 
 function own({ provenance }: Pick<KeptOutput, 'provenance'>): { [name: string]: Json } {

@@ -41,6 +41,7 @@ import { JobMeters } from './metrics.ts';
 import { ProgressBook } from './progress-book.ts';
 import { Quotas, type TenantQuotas } from './quotas.ts';
 import { Reconciler } from './reconciler.ts';
+import { SizedBlobs } from './sized-blobs.ts';
 import { watch } from './watch.ts';
 import { type StopReport, Workers } from './workers.ts';
 
@@ -149,7 +150,7 @@ export class JobRuntime {
     const { tracing } = this;
     const ports = {
       actors,
-      blobs,
+      blobs: new SizedBlobs(blobs),
       clock,
       events,
       log,
