@@ -27,6 +27,8 @@ export class Lease {
   private readonly unsubscribe: () => void;
   private why: StopReason | undefined;
   private stuckMs = Number.POSITIVE_INFINITY;
+  private looking: Promise<void> | undefined;
+  private lookingMs = 0;
 
   constructor(options: LeaseOptions) {
     this.options = options;
@@ -61,19 +63,23 @@ export class Lease {
     let triedMs = beatenMs;
     while (!this.closer.signal.aborted) {
       await clock.sleep(Math.min(beatMs, JOB_LIMITS.stopCheckMs), this.closer.signal);
-      if (this.closer.signal.aborted) return;
+      if (this.closer.signal.aborted) break;
       if (clock.monotonic() - triedMs >= beatMs) {
         triedMs = clock.monotonic();
         if (await this.beat()) beatenMs = triedMs;
       }
       // Cut off for a whole ack wait: the queue has given the task away by now, and nobody can tell us.
       if (clock.monotonic() - beatenMs > ackWaitMs) this.stop('lost');
-      await this.look();
+      this.lookOnce();
+      // Who hears nothing of the journal for longer than that can commit nothing: the queue may give the task away.
+      const unheardMs = clock.monotonic() - this.lookingMs;
+      if (this.looking !== undefined && unheardMs > JOB_LIMITS.lookPatienceMs) await this.looking;
       if (this.why !== undefined && clock.monotonic() >= this.stuckMs) {
         this.stuckMs = Number.POSITIVE_INFINITY;
         this.options.onStuck(this.why);
       }
     }
+    await this.looking;
   }
 
   /**
@@ -87,6 +93,15 @@ export class Lease {
     } catch {
       return false; // the queue is away; the next beat tries again
     }
+  }
+
+  /** Begins a look and waits for none: an election of the journal's leader must not keep us from telling the queue that we live. */
+  private lookOnce(): void {
+    if (this.looking !== undefined) return;
+    this.lookingMs = this.options.clock.monotonic();
+    this.looking = this.look().finally(() => {
+      this.looking = undefined;
+    });
   }
 
   private async look(): Promise<void> {
