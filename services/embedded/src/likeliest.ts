@@ -9,7 +9,7 @@ export function likeliest(name: string, known: readonly string[]): string | unde
     .filter(({ slips }) => slips <= SLIPS_MAX)
     .sort((a, b) => a.slips - b.slips);
   if (near[0] !== undefined) return near[0].each;
-  // Too long by a word (HEDDLE_NATS_URL), of names that end where a word does.
+  // Too long by a word (…_NATS_URL), of names that end where a word does.
   const begun = known.filter((each) => upper.startsWith(`${each}_`));
   return begun.sort((a, b) => b.length - a.length)[0];
 }
