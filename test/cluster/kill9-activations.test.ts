@@ -13,6 +13,7 @@ const MAIN = fileURLToPath(new URL('../../services/embedded/src/main.ts', import
 const MODEL = fileURLToPath(new URL('../golden/models/gpt2', import.meta.url));
 const DOCUMENTS = 9000;
 const KILLS = 3;
+const TRIES_MAX = 5;
 
 interface Up {
   readonly process: Launched;
@@ -66,33 +67,45 @@ async function manifestOf({ heddle }: Up, id: string): Promise<[string, number]>
 }
 
 test('an activation pass whose process is killed again and again ends with the same shards', async (t) => {
-  const [data, other] = await Promise.all([temporaryFolder(), temporaryFolder()]);
+  const other = await temporaryFolder();
   const corpus = await corpusIn(other.path);
   const whole = await up(join(other.path, 'data'));
   const [expected, count] = await manifestOf(whole, await start(whole, corpus));
   assert.equal(await whole.shards(), count);
   await down(whole);
 
-  const ids = new Set<string>();
-  let seen = 0;
-  for (let kill = 0; kill < KILLS; kill++) {
-    const process = await up(data.path);
-    ids.add(await start(process, corpus));
-    while ((await process.shards()) === 0);
-    process.process.kill('SIGKILL');
-    assert.equal((await process.process.exited).signal, 'SIGKILL');
-    process.heddle.close();
-    seen++;
-  }
-  const last = await up(data.path);
-  ids.add(await start(last, corpus));
-  const [found] = await manifestOf(last, [...ids][0] ?? '');
-  const written = await last.shards();
-  await down(last);
+  let written = 0;
+  // Kills that come when all is written are tried again: of a machine that keeps us from looking nothing else can be expected.
+  for (let tries = 0; written === 0 && tries < TRIES_MAX; tries++) {
+    const data = await temporaryFolder();
+    const ids = new Set<string>();
+    for (let kill = 0; kill < KILLS; kill++) ids.add(await oneLife(data.path, corpus));
+    const last = await up(data.path);
+    ids.add(await start(last, corpus));
+    const [found] = await manifestOf(last, [...ids][0] ?? '');
+    written = await last.shards();
+    await down(last);
+    await data.remove();
 
-  t.diagnostic(`${count} shards; after ${seen} kills ${written} were still to be written`);
-  assert.equal(ids.size, 1, 'asked again, the same job is meant');
-  assert.ok(written > 0 && written <= count - KILLS, 'each process left what it had saved');
-  assert.equal(found, expected);
-  await Promise.all([data.remove(), other.remove()]);
+    t.diagnostic(`${count} shards; after ${KILLS} kills ${written} were still to be written`);
+    assert.equal(ids.size, 1, 'asked again, the same job is meant');
+    assert.equal(found, expected);
+    assert.ok(written <= count - KILLS, 'each process left what it had saved');
+  }
+  assert.ok(written > 0, 'no kill came before the end');
+  await other.remove();
 });
+
+/** A process that works on the pass until it has written something, and is killed then. */
+async function oneLife(data: string, corpus: string): Promise<string> {
+  const one = await up(data);
+  const id = await start(one, corpus);
+  // What others have written is all, where they were killed too late.
+  const isOver = async (): Promise<boolean> =>
+    (await one.shards()) > 0 || (await one.heddle.jobs.Get({ id })).job?.ended_ms !== undefined;
+  while (!(await isOver()));
+  one.process.kill('SIGKILL');
+  assert.equal((await one.process.exited).signal, 'SIGKILL');
+  one.heddle.close();
+  return id;
+}

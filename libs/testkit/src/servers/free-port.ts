@@ -1,16 +1,8 @@
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
+import { stablePort } from '../cluster/stable-port.ts';
 
-/** A port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0));
-    });
-  });
-}
+/** A port that nobody listens on; no other test gets it, and no outgoing connection. */
+export const freePort = stablePort;
 
 /** Whether something listens there now. */
 export function listens(port: number): Promise<boolean> {
