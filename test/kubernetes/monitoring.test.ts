@@ -76,9 +76,9 @@ before(async () => {
       ],
     }),
   ]);
+  keda = kedaMetrics();
   heddle = connect(cluster.address);
   exporter = await startKubeStateMetrics(plane);
-  keda = kedaMetrics();
   const set = {
     'nats.monitoringEndpoint': new URL(cluster.nats.monitor).host,
     'nats.url': cluster.nats.url,

@@ -53,6 +53,7 @@ before(async () => {
     HEDDLE_LOG_LEVEL: 'silent',
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
     OTEL_BSP_SCHEDULE_DELAY: '5',
+    OTEL_EXPORTER_OTLP_TIMEOUT: '60000', // late is not lost, on a busy machine
   });
   const contracts = ['activation', 'lorsa', 'qk', 'circuit', 'attribution'] as const;
   const dataDirectory = join(folder.path, 'data');
