@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperationError } from '@heddle/core';
-import { silentLog, VirtualClock } from '@heddle/testkit';
+import { type LogLine, recordingLog, VirtualClock } from '@heddle/testkit';
 import { AWAY_MS, watchStores } from './store-health.ts';
 
 function world() {
@@ -20,12 +20,14 @@ function world() {
   const stores = { journal: { read }, blobs: { stat } };
   const end = new AbortController();
   const onChange = (isAnswering: boolean) => heard.push(isAnswering);
-  const watching = watchStores({ stores, clock, log: silentLog, onChange }, end.signal);
+  const lines: LogLine[] = [];
+  const log = recordingLog(lines);
+  const watching = watchStores({ stores, clock, log, onChange }, end.signal);
   const stop = () => {
     end.abort('done');
     return clock.run(watching);
   };
-  return { clock, state, heard, stop };
+  return { clock, state, heard, lines, stop };
 }
 
 for (const failure of ['isAway', 'isSilent'] as const) {
@@ -46,9 +48,13 @@ for (const failure of ['isAway', 'isSilent'] as const) {
 }
 
 test('a blob store that is away leaves a process ready: calls and steering need none', async () => {
-  const { clock, state, heard, stop } = world();
+  const { clock, state, heard, lines, stop } = world();
   state.blobsAway = true;
   await clock.advance(10 * AWAY_MS);
   assert.deepEqual(heard, []);
+  const [told, ...more] = lines.map(({ message, fields }) => [message, fields?.['error']]);
+  assert.match(String(told?.[0]), /the blob store is away/);
+  assert.match(String(told?.[1]), /gone/, 'with the reason, under the name that the log unrolls');
+  assert.deepEqual(more, []);
   await stop();
 });

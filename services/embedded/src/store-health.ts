@@ -31,7 +31,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
     watchStore(options, signal, {
       everyMs: JOURNAL_EVERY_MS,
       ask: () => journal.read(NOBODY),
-      away: (reason) => log.error('the journal is away: not ready', { reason }),
+      away: (error) => log.error('the journal is away: not ready', { error }),
       back: () => log.info('the journal answers again: ready'),
       onLook: (answered) => onLook('journal', answered),
       onChange,
@@ -40,7 +40,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
     watchStore(options, signal, {
       everyMs: BLOBS_EVERY_MS,
       ask: () => blobs.stat(NOTHING),
-      away: (reason) => log.error('the blob store is away: jobs wait for it', { reason }),
+      away: (error) => log.error('the blob store is away: jobs wait for it', { error }),
       back: () => log.info('the blob store answers again'),
       onLook: (answered) => onLook('blobs', answered),
       onChange: () => undefined,
@@ -51,7 +51,7 @@ export async function watchStores(options: HealthOptions, signal: AbortSignal): 
 interface Watched {
   readonly everyMs: number;
   readonly ask: () => Promise<unknown>;
-  readonly away: (reason: unknown) => void;
+  readonly away: (error: unknown) => void;
   readonly back: () => void;
   readonly onLook: (answered: boolean) => void;
   readonly onChange: (isAnswering: boolean) => void;
