@@ -50,8 +50,6 @@ export const JOB_LIMITS = {
   stopCheckMs: 1_000,
   /** A running task goes on telling the queue that it lives while a look at the journal takes at most so long: an election, and the tries of it. */
   lookPatienceMs: 20_000,
-  /** A running task goes on telling the queue that it lives while a look at the journal takes at most so long: an election, and the tries of it. */
-  lookPatienceMs: 20_000,
   /** A task that was told to stop and computes on this long after hangs in native code: only its process's end frees it. */
   stuckAfterMs: 300_000,
   /** What a lost effect can delay a job by (a crash between append and enqueue); up to a fifth sooner, so that replicas spread. */
