@@ -28,7 +28,7 @@ import { scaledObjects } from './fixtures/triggers.ts';
 
 const skip = missingControlPlane() ?? false;
 /** kwok makes a pod Ready within a second or two; a busy machine is allowed much more. */
-const READY_MS = 90_000;
+const READY_MS = 240_000;
 
 const EVERYTHING = fileURLToPath(new URL('./fixtures/values-everything.yaml', import.meta.url));
 const OPTIONAL = [

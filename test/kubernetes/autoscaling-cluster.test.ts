@@ -23,8 +23,8 @@ import { Timeline } from './fixtures/timeline.ts';
 const skip = missingControlPlane() ?? missingServer(SERVERS.natsCurrent) ?? false;
 const NAMESPACE = 'heddle';
 const STREAM = 'HEDDLE_WORK_tasks_qk_fit';
-const UP_SECONDS = 60;
-const DOWN_SECONDS = 90;
+const UP_SECONDS = 180;
+const DOWN_SECONDS = 240;
 
 let plane: ControlPlane;
 let cluster: Cluster;

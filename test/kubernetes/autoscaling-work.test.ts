@@ -31,9 +31,9 @@ import { Timeline } from './fixtures/timeline.ts';
 const skip = missingControlPlane() ?? missingServer(SERVERS.natsCurrent) ?? false;
 const NAMESPACE = 'heddle';
 const STEPS = 3_000;
-const DOWN_SECONDS = 90;
+const DOWN_SECONDS = 240;
 /** Workers start as processes do, and share two cores with all the rest. */
-const WORKS_MS = 120_000;
+const WORKS_MS = 300_000;
 
 let plane: ControlPlane;
 let cluster: Cluster;
@@ -119,7 +119,7 @@ test('a training whose node is drained goes on from its checkpoint on another, a
     node,
     '--ignore-daemonsets',
     '--delete-emptydir-data',
-    '--timeout=60s',
+    '--timeout=240s',
   ]);
 
   const { state, error } = await heddle.waitForJob(job?.id ?? '');

@@ -27,10 +27,10 @@ const NAMESPACE = 'heddle';
 /** Jobs that wait at once; the chart is told that one worker is for one task, and three are the most. */
 const JOBS = 4;
 const MOST = 3;
-/** KEDA looks every 2 s and the autoscaler every 2 s; a busy machine is allowed ten times that. */
-const UP_SECONDS = 60;
+/** KEDA looks every 2 s and the autoscaler every 2 s; a busy machine is allowed much more. */
+const UP_SECONDS = 180;
 /** Besides, 5 s of cooling down and 5 s of stabilisation. */
-const DOWN_SECONDS = 90;
+const DOWN_SECONDS = 240;
 /** Twice what it takes until idle workers are gone. */
 const IN_FLIGHT_SECONDS = 25;
 

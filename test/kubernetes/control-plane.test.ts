@@ -10,7 +10,7 @@ import { launch, missingControlPlane, until } from '@heddle/testkit';
 
 const skip = missingControlPlane() ?? false;
 const HOLDER = fileURLToPath(new URL('./fixtures/holder.ts', import.meta.url));
-const START_MS = 120_000;
+const START_MS = 300_000;
 
 /** Processes whose command line names a folder. */
 function namingFolder(folder: string): readonly string[] {
