@@ -138,10 +138,11 @@ async function patiently<T>(
     try {
       return await open();
     } catch (thrown) {
-      const { code, message } = OperationError.from(thrown);
+      const { code, message, details } = OperationError.from(thrown);
       if (code !== 'unavailable' || signal.aborted) throw thrown;
       if (tries === 1 || tries % 10 === 0) {
-        log.warn(`${what} does not answer; trying again`, { tries, reason: message });
+        const how = details['answered'] ? 'answers and cannot be used' : 'does not answer';
+        log.warn(`${what} ${how}; trying again`, { tries, reason: message });
       }
       await clock.sleep(RETRY_MS, signal);
       if (signal.aborted) throw thrown;

@@ -83,6 +83,12 @@ export function natsError(error: unknown, what: string): unknown {
     }
     return failedPrecondition(said, { cause: error });
   }
+  if (error.name === 'JetStreamNotEnabled') {
+    // It may be coming up; and when it is not meant to, whoever reads this knows what to do.
+    const message = `${said}: nats-server must run with JetStream (-js, or a \`jetstream\` block)`;
+    const details = { answered: true };
+    return new OperationError({ code: 'unavailable', message, details, cause: error });
+  }
   return PASSING.has(error.name) ? unavailable(said, error) : error;
 }
 
@@ -94,7 +100,6 @@ const PASSING: ReadonlySet<string> = new Set([
   'ConnectionError',
   'ClosedConnectionError',
   'DrainingConnectionError',
-  'JetStreamNotEnabled',
   'JetStreamStatusError',
 ]);
 
