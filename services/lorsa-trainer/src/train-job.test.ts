@@ -367,7 +367,7 @@ test('the checkpoint of a job applies to new activations with the FVU that the j
     assert.ok(x && y);
     const { tensors } = await apply(
       { layer, input: x, zPattern: true, pattern: true, target: y },
-      { engine: undefined, signal: AbortSignal.timeout(10_000), breathe: async () => {} },
+      { engine: undefined, signal: new AbortController().signal, breathe: async () => {} },
     );
     assert.deepEqual(
       tensors.map(({ name, tensor }) => [name, ...tensor.shape]),

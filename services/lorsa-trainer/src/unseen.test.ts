@@ -22,7 +22,7 @@ const hashOf = (tokens: readonly number[]) =>
   createHash('sha256').update(JSON.stringify(tokens)).digest().readBigUInt64BE(0);
 const dataOf = (data: Partial<DataRequest>): DataRequest => ({ ...trainRequest().data, ...data });
 const context = {
-  signal: AbortSignal.timeout(60_000),
+  signal: new AbortController().signal,
   pulse: async () => {},
   progress: () => {},
 };

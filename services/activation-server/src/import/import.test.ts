@@ -120,7 +120,7 @@ async function open(name: string, { shared = true, bytesMax = 1e9 } = {}) {
   return { activation: callable(service.handlers.activation ?? {}), jobs, blobs, imports };
 }
 
-const call = { signal: AbortSignal.timeout(60_000), log: silentLog, method: 'test' };
+const call = { signal: new AbortController().signal, log: silentLog, method: 'test' };
 type Methods = Handlers<ActivationService>;
 type Asked<M> = M extends Unary<infer Q, infer A> ? (request: Init<Q>) => Promise<Init<A>> : never;
 

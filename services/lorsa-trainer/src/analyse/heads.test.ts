@@ -132,7 +132,7 @@ async function world(
           },
         },
         { checkpoint: 'run-1', head: 1, analysis: '', ...request },
-        AbortSignal.timeout(1000),
+        new AbortController().signal,
       ),
   };
 }

@@ -53,7 +53,7 @@ function setUp(changes: { layer?: Partial<LorsaLayer>; digest?: () => string } =
       throw failedPrecondition('no training made this checkpoint', { field: 'baseline' });
     },
   });
-  const call = { signal: AbortSignal.timeout(1000), log: silentLog, method: 'test' };
+  const call = { signal: new AbortController().signal, log: silentLog, method: 'test' };
   const start = async (request: Partial<StartAnalysisRequest> = {}) =>
     (await handlers.StartAnalysis?.(asked(request), call))?.job?.id;
   return { jobs, start };
