@@ -72,7 +72,7 @@ export const TIERS: readonly Tier[] = [
     files: ['test/simulation/**/*.test.ts'],
     quick: false,
     concurrency: 2,
-    minutes: 15,
+    minutes: 25,
     promise: 'no lost, doubled or hung job under crash, duplicate, delay, reorder',
   },
   {

@@ -101,7 +101,13 @@ const wanted = select(process.argv.slice(2)) ?? [];
 if (wanted.length === 0) process.exitCode = 2;
 for (const [i, each] of wanted.entries()) {
   const { program } = each;
-  const failure = await get(each, `${i + 1} of ${wanted.length}`);
+  const nth = `${i + 1} of ${wanted.length}`;
+  let failure = await get(each, nth);
+  if (failure !== undefined) {
+    // A registry that was away for a moment; what was fetched before is not fetched again.
+    say(`${program.name}: ${failure}; once more`);
+    failure = await get(each, nth);
+  }
   say(
     failure === undefined ? serverPath(program) : `${program.name} ${program.version}: ${failure}`,
   );
