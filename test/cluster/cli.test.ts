@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { readSafetensors } from '@heddle/formats';
+import { DYING_WITH_US } from '@heddle/testkit';
 
 const HEDDLE = fileURLToPath(new URL('../../services/embedded/bin/heddle.js', import.meta.url));
 const MODELS = fileURLToPath(new URL('../golden/models', import.meta.url));
@@ -43,7 +44,8 @@ function startWith(environment: NodeJS.ProcessEnv, data: string, ...argv: string
   const ports = { HEDDLE_PORT: '0', HEDDLE_HTTP_PORT: '0' };
   const env = { ...process.env, ...ports, ...environment, HEDDLE_DATA: data };
   delete (env as Record<string, string | undefined>)['HEDDLE_SERVER'];
-  const child = spawn(process.execPath, [HEDDLE, ...argv], {
+  const [program = '', ...args] = [...DYING_WITH_US, process.execPath, HEDDLE, ...argv];
+  const child = spawn(program, args, {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

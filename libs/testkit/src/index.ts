@@ -33,7 +33,13 @@ export {
 export type { NodeSpec } from './kubernetes/nodes.ts';
 export { USAGE_ANNOTATIONS } from './kubernetes/usage.ts';
 export { closedLoop, openLoop, quantile, type Sample } from './load/open-loop.ts';
-export { type Launched, type LaunchOptions, launch, launchCommand } from './processes/launch.ts';
+export {
+  DYING_WITH_US,
+  type Launched,
+  type LaunchOptions,
+  launch,
+  launchCommand,
+} from './processes/launch.ts';
 export {
   CountingMetrics,
   deafEvents,
