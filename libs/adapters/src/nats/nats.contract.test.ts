@@ -24,7 +24,8 @@ for (const program of [SERVERS.natsMinimum, SERVERS.natsCurrent]) {
   }
   let server: NatsServer | undefined;
   before(async () => {
-    server = await startNats(program);
+    // Each test's streams reserve more than half a GiB: all of them more than a small disk has, of which little is used.
+    server = await startNats(program, { jetstream: 'max_file_store: 256GB' });
   });
   after(() => server?.remove());
 
