@@ -36,6 +36,12 @@ interface NatsServerOptions {
   readonly at?: { readonly host: string; readonly port: number; readonly monitorPort: number };
 }
 
+/**
+ * What streams reserve together, of which tests use little. A server's own bound is three quarters of the disk that is free, and
+ * where that is less than twenty GiB no stream could be made after the first ones.
+ */
+const FILE_STORE_MOST = 'max_file_store: 256GB';
+
 /** A real `nats-server` with JetStream in a temporary folder, ready when this resolves. */
 export async function startNats(
   program: ServerProgram,
@@ -87,7 +93,9 @@ async function prepare(
   const monitor = `http://${host}:${monitorPort}`;
   const store = given ?? join(folder.path, 'store');
   const config = join(folder.path, 'nats.conf');
-  await writeFile(config, `jetstream { store_dir: "${store}"\n${jetstream}\n}\n${more}\n`);
+  const most = jetstream.includes('max_file_store') ? '' : FILE_STORE_MOST;
+  const block = `jetstream { store_dir: "${store}"\n${most}\n${jetstream}\n}`;
+  await writeFile(config, `${block}\n${more}\n`);
   const where = ['-a', host, '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
   let running: Launched | undefined;
   let alive = false;
