@@ -42,22 +42,25 @@ export function launch(
 
 /**
  * The kernel kills what is started so when we die, also by SIGKILL, which leaves us no moment for it. Empty where nobody can
- * ask the kernel for that.
+ * ask the kernel for that. By its path: a child may be given another PATH than ours.
  */
-export const DYING_WITH_US: readonly string[] = isOnPath('setpriv')
-  ? ['setpriv', '--pdeathsig', 'KILL', '--']
-  : [];
+export const DYING_WITH_US: readonly string[] = pathsOf('setpriv')
+  .slice(0, 1)
+  .flatMap((setpriv) => [setpriv, '--pdeathsig', 'KILL', '--']);
 
-function isOnPath(name: string): boolean {
+/** Where `PATH` has a program, in its order. */
+function pathsOf(program: string): readonly string[] {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
-  return folders.some((folder) => {
-    try {
-      accessSync(join(folder, name), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return folders
+    .map((folder) => join(folder, program))
+    .filter((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
 }
 
 /** Starts any program. It ends when we do. */
@@ -77,6 +80,9 @@ export function launchCommand(
   let waiting: { readonly pattern: RegExp; readonly found: (match: RegExpMatchArray) => void }[] =
     [];
   const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
+    child.on('error', (error) => {
+      stderr += `${program} did not start: ${error.message}`;
+    });
     child.on('close', (code, signal) => {
       children.delete(child);
       resolve({ code, signal });
