@@ -41,10 +41,9 @@ import {
 import { blindTriggers, isReady, scaledObjects, withConsumer } from './fixtures/triggers.ts';
 
 const skip =
-  missingControlPlane() ??
-  [SERVERS.kubeStateMetrics, SERVERS.natsCurrent, SERVERS.prometheus]
-    .map(missingServer)
-    .find((reason) => reason !== undefined) ??
+  missingControlPlane(SERVERS.kubeStateMetrics) ??
+  missingServer(SERVERS.natsCurrent) ??
+  missingServer(SERVERS.prometheus) ??
   false;
 
 const NAMESPACE = 'heddle';

@@ -93,13 +93,17 @@ given(
   },
 );
 
+/** Private to whoever uses blobs; the requests that are sent are what is counted and cut here. */
+const bucketOf = (blobs: S3Blobs): S3Bucket =>
+  (blobs as unknown as { readonly bucket: S3Bucket }).bucket;
+
 given('bytes in memory go up at once under their name, up to a bound', async () => {
   const bytes = new Uint8Array(randomBytes(2 * PART_BYTES + 1));
   const uploads = async (wholeBytes: number): Promise<number> => {
     const prefix = `whole-${wholeBytes}/`;
     const sizes = { partBytes: PART_BYTES, copyBytes: PART_BYTES, wholeBytes };
     const blobs = await open({ prefix, sizes });
-    const { bucket } = blobs as unknown as { readonly bucket: Pick<S3Bucket, 'upload'> };
+    const bucket = bucketOf(blobs);
     const upload = bucket.upload.bind(bucket);
     let count = 0;
     bucket.upload = (...asked) => {
@@ -198,8 +202,7 @@ given(
 given('unfinished uploads of every page are ended', async () => {
   const prefix = 'pages/';
   const blobs = await open({ prefix });
-  const { bucket } = blobs as unknown as { bucket: { client: S3Client } };
-  const { client } = bucket;
+  const { client } = bucketOf(blobs) as unknown as { readonly client: S3Client };
   const target = { Bucket: 'heddle-test' };
   for (const Key of ['a', 'b', 'c'].map((name) => `${prefix}tmp/${name}`)) {
     await client.send(new CreateMultipartUploadCommand({ ...target, Key }));
@@ -243,7 +246,7 @@ given(
     const blobs = await open({ prefix: 'broken off/' }); // a blank: in a copy's header too
     const bytes = randomBytes(PART_BYTES + 1_000_000);
     const { digest } = await blobs.put(pieces(bytes));
-    const { bucket } = blobs as unknown as { bucket: S3Bucket };
+    const bucket = bucketOf(blobs);
     const get = bucket.get.bind(bucket);
     const asked: number[] = [];
     bucket.get = async (key, from = 0) => {

@@ -7,7 +7,7 @@ import { makeAuthority, writeTls } from '../certificates.ts';
 import { stablePort } from '../cluster/stable-port.ts';
 import type { Launched } from '../processes/launch.ts';
 import { missingServer, SERVERS, type ServerProgram, serverPath } from '../servers/binaries.ts';
-import { until } from '../servers/free-port.ts';
+import { untilUp } from '../servers/until-up.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { ApiClient } from './api-client.ts';
 import { kedaObjects } from './keda-objects.ts';
@@ -224,16 +224,14 @@ async function ready(
   path: string,
   running: ReadonlyMap<string, Launched>,
 ): Promise<void> {
-  let alive = true;
-  void running.get(program)?.exited.then(() => {
-    alive = false;
-  });
+  const child = running.get(program);
+  assert(child !== undefined, () => `${program} was started`);
   const answers = () =>
     api.get(path).then(
       () => true,
       () => false,
     );
-  await until(`${program} answers`, answers, { withinMs: PART_MS, ended: () => !alive });
+  await untilUp(`${program} answers`, child, answers, { withinMs: PART_MS });
 }
 
 async function definitions(): Promise<string> {

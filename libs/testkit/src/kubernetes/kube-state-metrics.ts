@@ -1,6 +1,7 @@
 import { launchCommand } from '../processes/launch.ts';
 import { SERVERS, serverPath } from '../servers/binaries.ts';
-import { freePort, until } from '../servers/free-port.ts';
+import { freePort } from '../servers/free-port.ts';
+import { isAnswered, untilUp } from '../servers/until-up.ts';
 import type { ControlPlane } from './control-plane.ts';
 
 export interface KubeStateMetrics {
@@ -18,8 +19,7 @@ export async function startKubeStateMetrics({
   kubeconfig,
 }: Pick<ControlPlane, 'kubeconfig'>): Promise<KubeStateMetrics> {
   const [port, telemetryPort] = [await freePort(), await freePort()];
-  const ended = { yet: false };
-  const { kill, exited, stderr } = launchCommand([
+  const child = launchCommand([
     serverPath(SERVERS.kubeStateMetrics),
     `--kubeconfig=${kubeconfig}`,
     '--host=127.0.0.1',
@@ -28,26 +28,17 @@ export async function startKubeStateMetrics({
     `--telemetry-port=${telemetryPort}`,
     `--resources=${RESOURCES}`,
   ]);
-  void exited.then(() => {
-    ended.yet = true;
-  });
   const address = `127.0.0.1:${port}`;
-  const answers = () =>
-    fetch(`http://${address}/metrics`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-  await until('kube-state-metrics answers', answers, {
-    ...{ withinMs: START_MS, ended: () => ended.yet },
-  }).catch((error: Error) => {
-    kill('SIGKILL');
-    throw new Error(`${error.message}\n${stderr().slice(-600)}`);
-  });
-  return {
-    address,
-    stop: async () => {
-      kill('SIGKILL');
-      await exited;
-    },
+  const stop = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await child.exited;
   };
+  const answers = () => isAnswered(`http://${address}/metrics`);
+  try {
+    await untilUp('kube-state-metrics answers', child, answers, { withinMs: START_MS });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { address, stop };
 }

@@ -4,7 +4,8 @@ import { stablePort } from '../cluster/stable-port.ts';
 import { type Launched, launchCommand } from '../processes/launch.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { type ServerProgram, serverPath } from './binaries.ts';
-import { freePort, until } from './free-port.ts';
+import { freePort } from './free-port.ts';
+import { untilUp } from './until-up.ts';
 
 export interface NatsServer {
   readonly url: string;
@@ -98,7 +99,6 @@ async function prepare(
   await writeFile(config, `${block}\n${more}\n`);
   const where = ['-a', host, '-p', `${port}`, '-m', `${monitorPort}`, '-c', config];
   let running: Launched | undefined;
-  let alive = false;
   const kill = async (): Promise<void> => {
     running?.kill('SIGKILL');
     await running?.exited;
@@ -113,15 +113,7 @@ async function prepare(
     restart: async () => {
       const started = launchCommand([serverPath(program), ...where, ...args], { env });
       running = started;
-      alive = true;
-      void started.exited.then(() => {
-        alive = false;
-      });
-      await until(`nats-server on ${port}`, () => isHealthy(monitor), {
-        ended: () => !alive,
-      }).catch((error: Error) => {
-        throw new Error(`${error.message}\n${started.stderr()}`);
-      });
+      await untilUp(`nats-server on ${port}`, started, () => isHealthy(monitor));
     },
     remove: async () => {
       await kill();

@@ -4,6 +4,7 @@ import { launchCommand } from '../processes/launch.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { SERVERS, serverPath } from './binaries.ts';
 import { freePort, until } from './free-port.ts';
+import { isAnswered, untilUp } from './until-up.ts';
 
 export interface PrometheusOptions {
   /** `scrape_configs`. */
@@ -43,32 +44,25 @@ export async function startPrometheus(options: PrometheusOptions): Promise<Prome
   const file = join(folder.path, 'prometheus.yaml');
   await writeFile(file, JSON.stringify(config)); // JSON is YAML
   const address = `127.0.0.1:${await freePort()}`;
-  const { kill, exited, stderr } = launchCommand([
+  const child = launchCommand([
     serverPath(SERVERS.prometheus),
     `--config.file=${file}`,
     `--storage.tsdb.path=${join(folder.path, 'data')}`,
     `--web.listen-address=${address}`,
     '--log.level=warn',
   ]);
-  let hasEnded = false;
-  void exited.then(() => {
-    hasEnded = true;
-  });
   const stop = async (): Promise<void> => {
-    kill('SIGKILL');
-    await exited;
+    child.kill('SIGKILL');
+    await child.exited;
     await folder.remove();
   };
-  const isReady = () =>
-    fetch(`http://${address}/-/ready`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-  const waiting = { withinMs: READY_MS, ended: () => hasEnded };
-  await until('Prometheus is ready', isReady, waiting).catch(async (error: Error) => {
+  const isReady = () => isAnswered(`http://${address}/-/ready`);
+  try {
+    await untilUp('Prometheus is ready', child, isReady, { withinMs: READY_MS });
+  } catch (error) {
     await stop();
-    throw new Error(`${error.message}\n${stderr().slice(-2000)}`);
-  });
+    throw error;
+  }
   const ask: Prometheus['ask'] = (path, parameters = {}) =>
     answerOf(`http://${address}/api/v1/${path}?${new URLSearchParams(parameters)}`);
   const labelsOf: Prometheus['labelsOf'] = async (query) => {

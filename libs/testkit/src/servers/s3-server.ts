@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { launchCommand } from '../processes/launch.ts';
 import { temporaryFolder } from '../temporary-folder.ts';
 import { SERVERS, serverPath } from './binaries.ts';
-import { freePort, listens, until } from './free-port.ts';
+import { freePort, listens } from './free-port.ts';
+import { untilUp } from './until-up.ts';
 
 export interface S3Server {
   readonly endpoint: string;
@@ -32,17 +33,8 @@ export async function startS3(): Promise<S3Server> {
     return launchCommand([serverPath(SERVERS.s3), ...who, ...listen, ...where]);
   };
   let running = start();
-  const ready = async (): Promise<void> => {
-    let alive = true;
-    void running.exited.then(() => {
-      alive = false;
-    });
-    await until(`the S3 server on ${port}`, () => listens(port), { ended: () => !alive }).catch(
-      (error: Error) => {
-        throw new Error(`${error.message}\n${running.stderr()}`);
-      },
-    );
-  };
+  const ready = (): Promise<void> =>
+    untilUp(`the S3 server on ${port}`, running, () => listens(port));
   await ready();
   const kill = async (): Promise<void> => {
     running.kill('SIGKILL');
